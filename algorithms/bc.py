@@ -1,0 +1,51 @@
+"""Behaviour cloning: maximise the likelihood of the data's actions, token by token.
+
+Loss: cross-entropy on the tokens that the agent wrote, terminators included, averaged over the action tokens of
+a batch. Tokens of the environment are context only. Source: LMRL-Gym (arXiv 2311.18232), section 4.1; with
+actions of one token it is the usual maximum likelihood estimate of a policy.
+
+Left out of the released version: its weight decay and parameter scaling of the optimizer, and a learning rate
+that had decayed after the first step.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch.nn import functional
+
+from lmgym.policy import Outputs
+from lmgym.run import Run
+from lmgym.tokens import TokenBatch, TokenDataset
+from lmgym.train import ModelConfig, OptimConfig, fit, new_policy, offline_episodes
+
+
+@dataclass(frozen=True)
+class Config:
+    """Behaviour cloning of a game's offline data."""
+
+    lm: ModelConfig = field(default_factory=ModelConfig)
+    """The language model."""
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    """The optimizer."""
+
+
+def loss(batch: TokenBatch, outputs: Outputs) -> tuple[torch.Tensor, Mapping[str, torch.Tensor]]:
+    """Return the cross-entropy of the action tokens in nats, and the share that was most likely.
+
+    Both are sums over this batch divided by `batch.num_actions`, so that the parts of a batch add up.
+    """
+    actions = batch.action_ids
+    cross_entropy = functional.cross_entropy(outputs.logits, actions, reduction="sum") / batch.num_actions
+    accuracy = (outputs.logits.argmax(dim=-1) == actions).sum() / batch.num_actions
+    return cross_entropy, {"loss": cross_entropy, "accuracy": accuracy}
+
+
+def train(run: Run, config: Config) -> None:
+    """Clone the behaviour in the run's data and save the policy."""
+    episodes = offline_episodes(run)
+    policy = new_policy(run, config.lm, episodes)
+    data = TokenDataset(episodes, policy.codec, policy.view)
+    fit(run, policy, data, loss, config.optim)
+    policy.save_pretrained(run.folder)
+    run.finish(parameters=policy.num_parameters)

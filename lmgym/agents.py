@@ -1,0 +1,139 @@
+"""Who plays: scripted agents, people, classes of the user, trained policies; all by one name."""
+
+import importlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from lmgym.env import make_env, plays_itself
+from lmgym.errors import UsageError, unknown
+from lmgym.rollout import Agent, Game, Reply
+
+SCRIPTED = ("random", "behaviour", "expert", "human")
+
+
+class ScriptedAgent:
+    """Plays by a function of one game."""
+
+    tokenizer = None
+
+    def __init__(self, name: str, choose: Callable[[Game], str]) -> None:
+        self.name = name
+        self._choose = choose
+
+    def begin(self, game: Game) -> None:
+        """Nothing to remember."""
+
+    def act(self, games: Sequence[Game]) -> list[Reply]:
+        """Return the function's choice for each game."""
+        return [Reply(self._choose(game)) for game in games]
+
+
+def choose_at_random(game: Game) -> str:
+    """Return one of the valid actions where the game lists them, else a sample of its action space."""
+    listed = getattr(game.env.unwrapped, "choices", lambda: None)()
+    if listed:
+        return listed[int(game.random.integers(len(listed)))]
+    space = game.env.action_space
+    if not game.memory:
+        game.memory = space.seed(int(game.random.integers(1 << 31)))
+    return space.sample()
+
+
+def ask_human(game: Game) -> str:
+    """Show the last observation and read an action from the keyboard."""
+    print(game.turns[-1].text)
+    try:
+        return input("> ")
+    except EOFError:
+        raise KeyboardInterrupt from None
+
+
+def play_itself(role: str) -> Callable[[Game], str]:
+    """Return the function that asks the game for the action of its `behaviour` or `expert`."""
+
+    def choose(game: Game) -> str:
+        return getattr(game.env.unwrapped, role)()
+
+    return choose
+
+
+class ClassAgent:
+    """Plays with one object of a user's class per game: `reset(seed)` (optional), `act(conversation) -> str`.
+
+    The conversation is the list of `Turn` so far. An exception ends the game it was raised in.
+    """
+
+    tokenizer = None
+
+    def __init__(self, name: str, make: Callable[[], Any]) -> None:
+        self.name = name
+        self._make = make
+
+    def begin(self, game: Game) -> None:
+        """Make the object; a failure is kept for `act` to report."""
+        try:
+            game.memory = self._make()
+            if hasattr(game.memory, "reset"):
+                game.memory.reset(game.start.seed)
+        except Exception as error:
+            game.memory = error
+
+    def act(self, games: Sequence[Game]) -> list[Reply]:
+        """Return each object's action, or what went wrong."""
+        return [self._act(game) for game in games]
+
+    def _act(self, game: Game) -> Reply:
+        try:
+            if isinstance(game.memory, Exception):
+                raise game.memory
+            text = game.memory.act(list(game.turns))
+            if not isinstance(text, str):
+                raise TypeError(f"act() returned {type(text).__name__}, not str")
+            return Reply(text)
+        except Exception as error:
+            return Reply("", error=f"{type(error).__name__}: {error}")
+
+
+def load_agent(
+    agent: str, env_id: str, env_kwargs: dict[str, Any] | None = None, *, temperature: float = 1.0
+) -> Agent:
+    """Return the agent of a name: `random`, `behaviour`, `expert`, `human`, a run's folder, `my_pkg:MyAgent`.
+
+    `temperature` concerns policies: 1 samples as trained, 0 takes the most likely token. Raises UsageError for
+    a name that is none of these, or a role that the game does not play.
+    """
+    if agent in ("behaviour", "expert"):
+        env = make_env(env_id, env_kwargs)
+        env.close()
+        if not plays_itself(env, agent):
+            raise UsageError(f"{env_id} has no {agent}() of its own, so it cannot play as '{agent}'")
+        return ScriptedAgent(agent, play_itself(agent))
+    if agent == "random":
+        return ScriptedAgent(agent, choose_at_random)
+    if agent == "human":
+        return ScriptedAgent(agent, ask_human)
+    if Path(agent).is_dir():
+        from lmgym.play import PolicyAgent
+        from lmgym.policy import Policy
+
+        return PolicyAgent(Policy.from_pretrained(agent), name=agent, temperature=temperature)
+    if ":" in agent:
+        return ClassAgent(agent, _imported(agent))
+    if "/" in agent or "\\" in agent:
+        raise UsageError(f"there is no run folder {agent!r}")
+    raise unknown("agent", agent, [*SCRIPTED, "my_pkg:MyAgent"])
+
+
+def _imported(name: str) -> Callable[[], Any]:
+    module, _, attribute = name.partition(":")
+    try:
+        made = getattr(importlib.import_module(module), attribute)
+    except ImportError as error:
+        raise UsageError(f"cannot import {module!r}, named in {name!r}: {error}") from error
+    except AttributeError:
+        valid = [key for key, value in vars(importlib.import_module(module)).items() if isinstance(value, type)]
+        raise unknown(f"class of {module}", attribute, valid) from None
+    if not callable(getattr(made, "act", None)):
+        raise UsageError(f"{name} is no agent: it has no method act(conversation)")
+    return made

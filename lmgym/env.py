@@ -1,0 +1,220 @@
+"""What a text game is: a `gymnasium.Env[str, str]`, and what else a learner may want to know of it.
+
+Any Gymnasium environment with text spaces plays, trains and evaluates; `TextEnv` only adds declarations and
+the ability of a game to play itself. Observations and actions carry no closing newline.
+"""
+
+import importlib
+import inspect
+import json
+import string
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+
+from lmgym.errors import UsageError, unknown
+from lmgym.scores import Reference
+
+PRINTABLE = string.digits + string.ascii_letters + string.punctuation + " \n"
+
+
+class AnyText(spaces.Text):
+    """The action space of a text game: every string is a member, because judging actions is the game's task.
+
+    `examples` are what `sample()` draws from; without them it draws printable characters.
+    """
+
+    def __init__(self, examples: Sequence[str] = (), max_length: int = 1_000_000) -> None:
+        super().__init__(max_length, min_length=0, charset=PRINTABLE)
+        self.examples = tuple(examples)
+
+    def contains(self, x: Any) -> bool:
+        """Return whether `x` is a string."""
+        return isinstance(x, str)
+
+    def sample(self, mask: Any = None, probability: Any = None) -> str:
+        """Return one of the examples, or up to 20 printable characters where there are none."""
+        if mask is not None or probability is not None:
+            raise ValueError("a space of any text takes neither mask nor probability")
+        if self.examples:
+            return self.examples[int(self.np_random.integers(len(self.examples)))]
+        length = int(self.np_random.integers(21))
+        return "".join(self.character_list[i] for i in self.np_random.integers(len(PRINTABLE), size=length))
+
+
+class TextEnv(gymnasium.Env[str, str]):
+    """A text game that declares what a learner has to know and can play itself. Every member is optional.
+
+    A subclass writes `reset` and `step` with Gymnasium's five values, draws all chance from `self.np_random`
+    and sets `observation_space`. An invalid action never raises: it costs what the class docstring says and
+    `info["invalid"]` says why. `info["success"]` says whether the task is solved.
+    """
+
+    history: int | None = None
+    """How many of the latest pieces of text (observations and actions) the agent sees; None: all of them,
+    1: the current observation only, which makes a Markov game."""
+
+    max_reply_chars: int = 200
+    """The longest action that makes sense, in characters; a token policy stops there."""
+
+    tokenizer: str = "word"
+    """The kind of tokenizer that suits a model trained from scratch: `char`, `word` or `phrase`."""
+
+    data_episodes: int = 1000
+    """Number of episodes of the default offline data set."""
+
+    evaluation_episodes: int = 1000
+    """Number of episodes of an official evaluation."""
+
+    preset: str = "1M"
+    """The smallest model preset that learns the game from scratch."""
+
+    reference: Reference | None = None
+    """Worst possible, data mean and best known return of the game with these settings, if known."""
+
+    action_space: spaces.Space[str] = AnyText()
+
+    _behaviour_random: np.random.Generator | None = None
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[str, dict[str, Any]]:
+        """Forget the last game and its player. Subclasses call this first and return `(observation, info)`."""
+        self._behaviour_random = None
+        return super().reset(seed=seed, options=options)  # type: ignore[safe-super]
+
+    @property
+    def behaviour_random(self) -> np.random.Generator:
+        """The generator of `behaviour()`, apart from the game's own: replaying the actions of a game without
+        asking who would play them must give the same game."""
+        if self._behaviour_random is None:
+            seeds: Any = self.np_random.bit_generator.seed_seq
+            self._behaviour_random = np.random.default_rng(seeds.spawn(1)[0])
+        return self._behaviour_random
+
+    def choices(self) -> Sequence[str] | None:
+        """Return the actions that are valid now, or None where they cannot be listed."""
+        return None
+
+    def behaviour(self) -> str:
+        """Return the next action of the policy that generates the offline data."""
+        raise NotImplementedError
+
+    def expert(self) -> str:
+        """Return the best known action."""
+        raise NotImplementedError
+
+    def official_starts(self) -> Sequence[dict[str, Any]]:
+        """Return the reset options that an official evaluation plays equally often; empty: chance decides."""
+        return ()
+
+
+@dataclass(frozen=True)
+class Contract:
+    """What an environment declares to learners, with the defaults for one that declares nothing."""
+
+    history: int | None
+    max_reply_chars: int
+    tokenizer: str
+    preset: str
+    data_episodes: int
+    evaluation_episodes: int
+    reference: Reference | None
+    official_starts: tuple[dict[str, Any], ...]
+
+
+def contract(env: gymnasium.Env) -> Contract:
+    """Read what `env`, ours or foreign, wrapped or not, declares."""
+    game = env.unwrapped
+
+    def declared(name: str) -> Any:
+        return getattr(game, name, getattr(TextEnv, name))
+
+    starts = game.official_starts() if isinstance(game, TextEnv) or hasattr(game, "official_starts") else ()
+    return Contract(
+        history=declared("history"),
+        max_reply_chars=declared("max_reply_chars"),
+        tokenizer=declared("tokenizer"),
+        preset=declared("preset"),
+        data_episodes=declared("data_episodes"),
+        evaluation_episodes=declared("evaluation_episodes"),
+        reference=declared("reference"),
+        official_starts=tuple(starts),
+    )
+
+
+def plays_itself(env: gymnasium.Env, role: str) -> bool:
+    """Return whether the game has a `behaviour` or an `expert` of its own."""
+    method = getattr(type(env.unwrapped), role, None)
+    return method is not None and method is not getattr(TextEnv, role)
+
+
+def make_env(env_id: str, env_kwargs: Mapping[str, Any] | None = None, **make_kwargs: Any) -> gymnasium.Env:
+    """Make a game by id (`lmgym/FOMaze-v0`, `my_pkg:MyGame-v0`).
+
+    Raises UsageError, in one sentence, for an unknown id or argument and for spaces that are not text.
+    """
+    env_kwargs = dict(env_kwargs or {})
+    spec = _spec(env_id)
+    try:
+        env = gymnasium.make(spec, **make_kwargs, **env_kwargs)
+    except TypeError as error:
+        raise _argument_error(spec, env_kwargs, error) from error
+    except (ValueError, gymnasium.error.Error) as error:
+        raise UsageError(f"{env_id} cannot be made: {error}") from error
+    for side in ("observation", "action"):
+        space = getattr(env, f"{side}_space")
+        if not isinstance(space, spaces.Text):
+            raise UsageError(f"{env_id} is not a text game: its {side} space is {type(space).__name__}, not Text")
+    return env
+
+
+def _spec(env_id: str) -> Any:
+    module, _, name = env_id.rpartition(":")
+    if module:
+        try:
+            importlib.import_module(module)
+        except ImportError as error:
+            raise UsageError(f"cannot import {module!r}, named in {env_id!r}: {error}") from error
+    if name not in gymnasium.registry:
+        registered = gymnasium.registry.items()
+        ours = [key for key, spec in registered if not str(spec.entry_point).startswith("gymnasium.")]
+        raise unknown("environment", name, ours)
+    return gymnasium.spec(name)
+
+
+def _argument_error(spec: Any, env_kwargs: Mapping[str, Any], error: TypeError) -> UsageError:
+    entry = spec.entry_point
+    if isinstance(entry, str):
+        module, _, attribute = entry.partition(":")
+        entry = getattr(importlib.import_module(module), attribute)
+    valid = [name for name in inspect.signature(entry).parameters if name != "render_mode"]
+    for name in env_kwargs:
+        if name not in valid:
+            return unknown(f"argument of {spec.id}", name, valid)
+    return UsageError(f"{spec.id} cannot be made: {error}")
+
+
+def jsonable(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the entries of an info or of options that JSON can hold; NumPy scalars become plain ones.
+
+    >>> jsonable({"success": np.bool_(True), "cell": (1, 2), "board": object()})
+    {'success': True, 'cell': [1, 2]}
+    """
+    plain = {}
+    for name, value in values.items():
+        try:
+            plain[name] = json.loads(json.dumps(value, default=_plain, allow_nan=False))
+        except (TypeError, ValueError):
+            continue
+    return plain
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} has no JSON form")

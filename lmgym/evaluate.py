@@ -1,0 +1,126 @@
+"""How well an agent plays a game: mean return with an interval, success, normalised score."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lmgym.env import Contract, contract, make_env
+from lmgym.episode import Episode, Tally
+from lmgym.errors import UsageError
+from lmgym.rollout import Agent, Start, rollout
+from lmgym.scores import Interval, bootstrap_mean
+from lmgym.seeds import Stream, game_seed
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The result of an evaluation; rates are shares between 0 and 1, `turns` is the mean of agent turns."""
+
+    env_id: str
+    env_kwargs: dict[str, Any]
+    agent: str
+    seed: int
+    episodes: int
+    mean_return: Interval
+    success_rate: float | None
+    score: float | None
+    invalid_rate: float
+    turns: float
+    errors: int
+    first_error: str | None
+
+
+def evaluation_starts(rules: Contract, episodes: int, seed: int, stream: Stream = Stream.EVALUATE) -> Iterator[Start]:
+    """Yield the starts of an evaluation: the official ones equally often, each game with a seed of its own."""
+    options = rules.official_starts or ({},)
+    for index in range(episodes):
+        yield Start(game_seed(stream, seed, index), options[index % len(options)])
+
+
+def default_episodes(rules: Contract, episodes: int | None, env_id: str) -> int:
+    """Return the number of evaluation episodes: the game's own by default, a multiple of its official starts."""
+    count = rules.evaluation_episodes if episodes is None else episodes
+    starts = max(1, len(rules.official_starts))
+    if count < 1:
+        raise UsageError(f"the number of episodes is 1 or more, not {count}")
+    if count % starts:
+        nearest = max(1, round(count / starts)) * starts
+        raise UsageError(
+            f"{env_id} is evaluated from {starts} starts equally often, so that the number of episodes is a "
+            f"multiple of {starts}; nearest to {count}: {nearest}"
+        )
+    return count
+
+
+def evaluate(
+    agent: Agent,
+    env_id: str,
+    *,
+    env_kwargs: Mapping[str, Any] | None = None,
+    episodes: int | None = None,
+    seed: int = 0,
+    num_envs: int = 64,
+    watch: Any = None,
+) -> Evaluation:
+    """Play `episodes` games (the game's published number by default) and sum up.
+
+    `watch`, if given, is called with every finished Episode.
+    """
+    env = make_env(env_id, env_kwargs)
+    rules = contract(env)
+    env.close()
+    count = default_episodes(rules, episodes, env_id)
+    starts = evaluation_starts(rules, count, seed)
+    tally, first_error = Tally(), None
+    for episode in rollout(agent, env_id, starts, env_kwargs=env_kwargs, num_envs=num_envs):
+        tally.add(episode)
+        first_error = first_error or episode.error
+        if watch is not None:
+            watch(episode)
+    return _summed_up(tally, rules, env_id, dict(env_kwargs or {}), agent.name, seed, first_error)
+
+
+def _summed_up(
+    tally: Tally,
+    rules: Contract,
+    env_id: str,
+    env_kwargs: dict[str, Any],
+    agent: str,
+    seed: int,
+    first_error: str | None,
+) -> Evaluation:
+    found = tally.statistics()
+    return Evaluation(
+        env_id=env_id,
+        env_kwargs=env_kwargs,
+        agent=agent,
+        seed=seed,
+        episodes=found.episodes,
+        mean_return=bootstrap_mean(tally.returns, seed=seed),
+        success_rate=found.success_rate,
+        score=None if rules.reference is None else rules.reference.normalise(found.mean_return),
+        invalid_rate=found.invalid_rate,
+        turns=found.mean_turns,
+        errors=found.errors,
+        first_error=first_error,
+    )
+
+
+def collect_starts(episodes: int, seed: int) -> Iterator[Start]:
+    """Yield the starts of a data set: chance decides all but the seed."""
+    for index in range(episodes):
+        yield Start(game_seed(Stream.COLLECT, seed, index), {})
+
+
+def collect(
+    agent: Agent,
+    env_id: str,
+    *,
+    env_kwargs: Mapping[str, Any] | None = None,
+    episodes: int,
+    seed: int = 0,
+    num_envs: int = 64,
+) -> Iterator[Episode]:
+    """Yield the episodes of a data set."""
+    starts = collect_starts(episodes, seed)
+    return rollout(agent, env_id, starts, env_kwargs=env_kwargs, num_envs=num_envs)

@@ -1,0 +1,196 @@
+"""The policy of every method: a Hugging Face causal language model with its tokenizer and its view."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerBase,
+)
+
+from lmgym.errors import UsageError, unknown
+from lmgym.files import sha256, write_json
+from lmgym.tokens import Codec, TokenBatch, View
+
+FORMAT = 1
+RECORD = "lmgym.json"
+MAX_TOKENS = 1024
+
+
+class Size(NamedTuple):
+    """Shape of a decoder; parameters are counted with a vocabulary of 512."""
+
+    width: int
+    layers: int
+    heads: int
+    inner: int
+
+
+PRESETS = {
+    "0.1M": Size(width=64, layers=2, heads=4, inner=160),
+    "0.3M": Size(width=96, layers=3, heads=4, inner=224),
+    "1M": Size(width=128, layers=5, heads=4, inner=320),
+    "5M": Size(width=256, layers=6, heads=8, inner=704),
+    "20M": Size(width=512, layers=6, heads=8, inner=1408),
+}
+
+
+class Outputs(NamedTuple):
+    """What the policy says of a batch. hidden [B, T, width]: last hidden states; logits [N, V] float32: of each
+    action token, before it, in the order of `TokenBatch.action_ids`."""
+
+    hidden: torch.Tensor
+    logits: torch.Tensor
+
+
+class Policy(torch.nn.Module):
+    """A causal language model that reads a conversation and writes the next action.
+
+    `lm` is any Hugging Face causal LM whose logits are its output embedding applied to its last hidden state.
+    """
+
+    def __init__(self, lm: Any, tokenizer: PreTrainedTokenizerBase, view: View) -> None:
+        super().__init__()
+        self.lm = lm
+        self.codec = Codec(tokenizer)
+        self.view = view
+        _require_plain_head(lm)
+
+    @classmethod
+    def from_preset(
+        cls, preset: str, tokenizer: PreTrainedTokenizerBase, view: View, *, seed: int
+    ) -> "Policy":
+        """Build a small decoder (rotary positions, RMSNorm, SwiGLU, tied embeddings, no dropout) with random
+        weights that depend on `seed` alone. Raises UsageError for an unknown preset."""
+        if preset not in PRESETS:
+            raise unknown("model preset", preset, PRESETS)
+        size = PRESETS[preset]
+        config = LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=size.width,
+            num_hidden_layers=size.layers,
+            num_attention_heads=size.heads,
+            intermediate_size=size.inner,
+            max_position_embeddings=MAX_TOKENS,
+            tie_word_embeddings=True,
+            # Unit-variance activations and logits at these widths; 0.02 is made for widths near 1000.
+            initializer_range=size.width**-0.5,
+            bos_token_id=None,
+            eos_token_id=None,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            lm = LlamaForCausalLM(config)
+        return cls(lm, tokenizer, view)
+
+    @classmethod
+    def from_model(cls, name: str, history: int | None, max_reply_chars: int, *, download: bool = False) -> "Policy":
+        """Load a pretrained causal LM with its tokenizer, from a folder or by name.
+
+        A name is looked up in the local Hugging Face cache; only `download` lets it come from the network.
+        Weights must be safetensors. Raises UsageError where model or tokenizer cannot be had.
+        """
+        here = {"local_files_only": not download, "trust_remote_code": False}
+        try:
+            config = AutoConfig.from_pretrained(name, **here)
+            tokenizer = AutoTokenizer.from_pretrained(name, **here)
+            lm = AutoModelForCausalLM.from_pretrained(name, config=config, use_safetensors=True, dtype=torch.float32, **here)
+        except (OSError, ValueError, KeyError) as error:
+            advice = "" if download or Path(name).exists() else " (nothing is downloaded unless asked: --download)"
+            raise UsageError(f"cannot load the model {name!r}{advice}: {_first_line(error)}") from error
+        limit = getattr(config, "max_position_embeddings", None) or MAX_TOKENS
+        return cls(lm, tokenizer, View.of(history, max_reply_chars, min(limit, MAX_TOKENS)))
+
+    def forward(self, batch: TokenBatch) -> Outputs:
+        """Return hidden states and, at action tokens only, logits: never [B, T, V].
+
+        Filling stands on the right, where a causal model does not look, so that no mask is needed.
+        """
+        hidden = self.lm.base_model(input_ids=batch.ids, use_cache=False).last_hidden_state
+        before_actions = hidden[:, :-1][batch.action_mask[:, 1:]]
+        return Outputs(hidden, self.lm.get_output_embeddings()(before_actions).float())
+
+    @property
+    def num_parameters(self) -> int:
+        """Parameters, tied ones counted once."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write model (safetensors), tokenizer and, last, `lmgym.json` with the checksum of each file.
+
+        The folder also opens with plain `transformers.AutoModelForCausalLM.from_pretrained`.
+        """
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / RECORD).unlink(missing_ok=True)
+        self.lm.save_pretrained(folder)
+        self.codec.tokenizer.save_pretrained(folder)
+        names = [path.name for path in folder.iterdir() if _is_model_file(path)]
+        record = {
+            "format": FORMAT,
+            "view": asdict(self.view),
+            "tokenizer": self.codec.fingerprint,
+            "files": {name: sha256(folder / name) for name in sorted(names)},
+        }
+        write_json(folder / RECORD, record)
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> "Policy":
+        """Load what `save_pretrained` wrote. Raises UsageError, naming the file, where it is not whole."""
+        folder = Path(folder)
+        record = _require_whole(folder)
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        lm = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, use_safetensors=True, dtype="auto")
+        policy = cls(lm, tokenizer, View(**record["view"]))
+        if policy.codec.fingerprint != record["tokenizer"]:
+            raise UsageError(f"{folder / 'tokenizer.json'} is not the tokenizer that this policy was trained with")
+        return policy.eval()
+
+
+def _is_model_file(path: Path) -> bool:
+    return path.suffix in (".safetensors", ".json", ".model", ".txt") and path.name not in (RECORD, "run.json")
+
+
+def _require_whole(folder: Path) -> dict[str, Any]:
+    path = folder / RECORD
+    if not path.is_file():
+        unfinished = (folder / "run.json").is_file()
+        why = "its training has not finished: run its command again to go on" if unfinished else "no policy is here"
+        raise UsageError(f"{path} is missing: {why}")
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UsageError(f"{path} is damaged: {_first_line(error)}") from error
+    if record.get("format") != FORMAT:
+        raise UsageError(f"{path} has format {record.get('format')}; this lmgym reads format {FORMAT}")
+    for name, checksum in record["files"].items():
+        if not (folder / name).is_file():
+            raise UsageError(f"{folder / name} is missing")
+        if sha256(folder / name) != checksum:
+            raise UsageError(f"{folder / name} was changed after it was written: its checksum does not match")
+    return record
+
+
+@torch.no_grad()
+def _require_plain_head(lm: Any) -> None:
+    device = next(lm.parameters()).device
+    was_training = lm.training
+    lm.eval()
+    ids = torch.zeros((1, 2), dtype=torch.int64, device=device)
+    logits = lm(input_ids=ids, use_cache=False).logits
+    hidden = lm.base_model(input_ids=ids, use_cache=False).last_hidden_state
+    lm.train(was_training)
+    if not torch.allclose(logits, lm.get_output_embeddings()(hidden), rtol=1e-3, atol=1e-3):
+        raise UsageError(f"{type(lm).__name__} changes its logits after the output layer, which is not supported")
+
+
+def _first_line(error: Exception) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

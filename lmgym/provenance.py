@@ -1,0 +1,53 @@
+"""What code, packages and machine a result was made with."""
+
+import os
+import platform
+import subprocess
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import lmgym
+
+PACKAGES = ("torch", "transformers", "accelerate", "tokenizers", "gymnasium", "chess", "numpy", "pyarrow")
+
+
+@cache
+def commit() -> str | None:
+    """Return the commit of a git checkout of lmgym (`+` appended where files differ), None elsewhere."""
+    folder = Path(lmgym.__file__).resolve().parent
+    if not (folder.parent / ".git").exists():
+        return None
+    try:
+        head = _git(folder, "rev-parse", "HEAD")
+        changed = _git(folder, "status", "--porcelain", "--untracked-files=no")
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return head + ("+" if changed else "")
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(folder), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+
+
+def code() -> dict[str, Any]:
+    """Return version and commit of lmgym."""
+    return {"lmgym": lmgym.__version__, "commit": commit()}
+
+
+def environment() -> dict[str, Any]:
+    """Return the versions of Python and of the packages that numbers depend on, and the hardware."""
+    versions = {}
+    for name in PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            versions[name] = None
+    return {
+        "python": platform.python_version(),
+        "packages": versions,
+        "machine": platform.machine(),
+        "cores": os.cpu_count(),
+    }

@@ -1,0 +1,181 @@
+"""A training run on disk: what was asked for, its data, its metrics, its checkpoints, its policy.
+
+    run.json         the recipe, its status, what it was made with
+    data.parquet     the offline episodes, where they were collected for this run
+    metrics.jsonl    one line per logged step; `seconds` and `tokens_per_second` alone vary between repeats
+    checkpoints/     the latest state of an unfinished run
+    config.json, model.safetensors, tokenizer.json, lmgym.json, ...   the policy, once finished
+"""
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_model, save_file, save_model
+
+from lmgym import provenance
+from lmgym.errors import UsageError
+from lmgym.files import locked, replacing, replacing_folder, write_json
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What determines a run's numbers. `data` is None where the default data set is collected."""
+
+    method: str
+    env_id: str
+    env_kwargs: dict[str, Any]
+    seed: int
+    data: str | None
+    config: dict[str, Any]
+
+
+class Run:
+    """An open run folder; see `opened`."""
+
+    def __init__(self, folder: Path, recipe: Recipe) -> None:
+        self.folder = folder
+        self.recipe = recipe
+        self.record: dict[str, Any] = {}
+
+    @property
+    def finished(self) -> bool:
+        """Whether the policy is complete."""
+        return self.record.get("status") == "finished"
+
+    def note(self, **facts: Any) -> None:
+        """Add facts to run.json."""
+        self.record.update(facts)
+        write_json(self.folder / "run.json", self.record)
+
+    def finish(self, **facts: Any) -> None:
+        """Mark the run as finished, once its policy is written, and drop its checkpoints."""
+        self.note(status="finished", **facts)
+        shutil.rmtree(self.folder / "checkpoints", ignore_errors=True)
+
+    def require_data(self, checksum: str) -> None:
+        """Record the data's checksum; raises UsageError where it is not that of the run's first start."""
+        if self.record.setdefault("data_checksum", checksum) != checksum:
+            raise UsageError(f"the data of {self.folder} have changed since it was started; choose another --out")
+        self.note()
+
+
+@contextmanager
+def opened(folder: Path, recipe: Recipe) -> Iterator[Run]:
+    """Create or reopen a run folder, held by this process alone.
+
+    Raises UsageError where the folder belongs to something else, to another command, or to another process.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is a file; --out names a folder")
+    path = folder / "run.json"
+    if not path.exists() and folder.exists() and any(item.name != ".lock" for item in folder.iterdir()):
+        raise UsageError(f"{folder} is not empty and holds no run.json; choose another --out")
+    with locked(folder):
+        run = Run(folder, recipe)
+        if path.exists():
+            run.record = read_record(folder)
+            _require_same(folder, run.record["recipe"], json.loads(json.dumps(asdict(recipe))))
+        else:
+            made_with = {**provenance.code(), **provenance.environment()}
+            run.note(format=FORMAT, status="started", recipe=asdict(recipe), made_with=made_with)
+        yield run
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """Return the content of run.json. Raises UsageError where it is missing, damaged or of another format."""
+    path = folder / "run.json"
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise UsageError(f"{path} is damaged: {error}") from error
+    if not isinstance(record, dict) or record.get("format") != FORMAT:
+        raise UsageError(f"{path} is not a run of format {FORMAT}, which is what this lmgym reads")
+    return record
+
+
+def _require_same(folder: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+    for name in {**old, **new}:
+        before, now = old.get(name), new.get(name)
+        if isinstance(before, dict) and isinstance(now, dict):
+            _require_same(folder, before, now)
+        elif before != now:
+            raise UsageError(
+                f"{folder} was started with {name}={before!r} and this command says {now!r}; "
+                "repeat the first command to go on, or choose another --out"
+            )
+
+
+class Metrics:
+    """Appends to metrics.jsonl, after cutting what came later than the step it goes on from."""
+
+    def __init__(self, path: Path, from_step: int) -> None:
+        kept = [line for line in _complete_lines(path) if json.loads(line)["step"] <= from_step]
+        with replacing(path) as partial:
+            partial.write_text("".join(kept), encoding="utf-8")
+        self._file = path.open("a", encoding="utf-8")
+
+    def log(self, **values: Any) -> None:
+        """Write one line at once."""
+        self._file.write(json.dumps(values) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def _complete_lines(path: Path) -> list[str]:
+    if not path.exists():
+        return []
+    return [line for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]
+
+
+def save_checkpoint(
+    folder: Path, step: int, model: torch.nn.Module, optimizer: torch.optim.Optimizer, state: Mapping[str, Any]
+) -> None:
+    """Write the state after `step` to `checkpoints/step-<n>`, whole or not at all, then drop older ones."""
+    name = f"step-{step:08d}"
+    if (folder / "checkpoints" / name).exists():
+        return
+    moments = optimizer.state_dict()["state"]
+    tensors = {
+        f"{index}.{key}": torch.as_tensor(value).contiguous()
+        for index, values in moments.items()
+        for key, value in values.items()
+    }
+    with replacing_folder(folder / "checkpoints" / name) as partial:
+        save_model(model, str(partial / "model.safetensors"))
+        save_file(tensors, str(partial / "optimizer.safetensors"))
+        write_json(partial / "state.json", {"step": step, **state})
+    for old in (folder / "checkpoints").iterdir():
+        if old.name != name:
+            shutil.rmtree(old)
+
+
+def load_checkpoint(folder: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """Load the latest checkpoint into model and optimizer and return its state; `{"step": 0}` without one."""
+    latest = max((folder / "checkpoints").glob("step-*"), default=None)
+    if latest is None:
+        return {"step": 0}
+    try:
+        load_model(model, str(latest / "model.safetensors"))
+        moments: dict[int, dict[str, torch.Tensor]] = {}
+        with safe_open(latest / "optimizer.safetensors", framework="pt") as tensors:
+            for name in tensors.keys():  # noqa: SIM118 (not a mapping)
+                index, key = name.split(".", 1)
+                moments.setdefault(int(index), {})[key] = tensors.get_tensor(name)
+        optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
+        return json.loads((latest / "state.json").read_text(encoding="utf-8"))
+    except Exception as error:
+        raise UsageError(f"the checkpoint {latest} cannot be read: {error}; remove it to start over") from error

@@ -1,0 +1,316 @@
+"""The one place where text becomes tokens.
+
+Notation, used everywhere: B rows in a batch, T tokens in a row, V vocabulary, N action tokens in a batch.
+
+A piece of text is its tokens and then the terminator (the newline token); the terminator of an action belongs
+to the action. Tokens that a policy sampled are never decoded and encoded again.
+"""
+
+import hashlib
+from array import array
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from lmgym.episode import Episode, Turn
+from lmgym.errors import UsageError
+
+
+class Codec:
+    """A tokenizer with what multi-turn play needs to know of it."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        self.tokenizer = tokenizer
+        newline = tokenizer.encode("\n", add_special_tokens=False)
+        if not newline or tokenizer.decode(newline[-1:]) != "\n":
+            raise UsageError("this tokenizer has no token for a newline, which ends every piece of text")
+        self.terminator: int = newline[-1]
+        self._cache: dict[str, tuple[int, ...]] = {}
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """What tells this tokenizer from others: a hash of its complete definition."""
+        backend = getattr(self.tokenizer, "backend_tokenizer", None)
+        if backend is None:
+            raise UsageError("only tokenizers of the `tokenizers` library (fast tokenizers) are supported")
+        return hashlib.sha256(backend.to_str().encode()).hexdigest()[:16]
+
+    @cached_property
+    def stops(self) -> frozenset[int]:
+        """Tokens that end an action: all that hold a newline, and the end of sequence."""
+        texts = ((index, self.tokenizer.decode([index])) for index in range(len(self.tokenizer)))
+        eos = self.tokenizer.eos_token_id
+        return frozenset([index for index, text in texts if "\n" in text] + ([] if eos is None else [eos]))
+
+    @cached_property
+    def banned(self) -> frozenset[int]:
+        """Special tokens that stand for no text and do not end an action; they are never sampled."""
+        return frozenset(self.tokenizer.all_special_ids) - self.stops
+
+    @property
+    def pad(self) -> int:
+        """A token to fill rows with; what it is does not matter, because filling is masked."""
+        pad = self.tokenizer.pad_token_id
+        return self.terminator if pad is None else pad
+
+    def encode(self, text: str) -> tuple[int, ...]:
+        """Return the tokens of a piece of text, its terminator last."""
+        if text not in self._cache:
+            if len(self._cache) > 100_000:
+                self._cache.clear()
+            ids = self.tokenizer.encode(text, add_special_tokens=False) if text else []
+            self._cache[text] = (*ids, self.terminator)
+        return self._cache[text]
+
+    def decode_action(self, ids: Sequence[int]) -> str:
+        """Return the text of sampled tokens up to the first newline."""
+        if ids and ids[-1] == self.tokenizer.eos_token_id and ids[-1] != self.terminator:
+            ids = ids[:-1]
+        text = self.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        return text.split("\n", 1)[0]
+
+
+@dataclass(frozen=True)
+class View:
+    """How much of a conversation a policy sees: turns (None: all that fit), tokens, and tokens of one reply."""
+
+    max_turns: int | None
+    max_tokens: int
+    max_reply_tokens: int
+
+    @classmethod
+    def of(cls, history: int | None, max_reply_chars: int, max_tokens: int) -> "View":
+        """Translate what a game declares. Of `history` pieces the last is an observation, so that an even
+        number begins with an action, which is left out; no token is shorter than a character."""
+        turns = None if history is None else (history + 1) // 2
+        reply = min(max_reply_chars + 1, max_tokens // 2)
+        return cls(max_turns=turns, max_tokens=max_tokens, max_reply_tokens=reply)
+
+    @property
+    def max_observation_tokens(self) -> int:
+        """What fits beside a reply; of a longer observation only the end is seen."""
+        return self.max_tokens - self.max_reply_tokens
+
+
+class Window:
+    """Which turns are in view, told turn by turn; training and play ask the same object.
+
+    When a new observation does not fit, whole turns are dropped from the oldest until half of the turns and
+    half of the tokens are free again. Dropping one turn at a time would change the position of every token in
+    every turn, so that nothing computed for the last turn would serve the next.
+
+    >>> window = Window(View(max_turns=4, max_tokens=100, max_reply_tokens=5))
+    >>> starts = []
+    >>> for _ in range(8):
+    ...     starts.append(window.observe(3)); window.act(2)
+    >>> starts
+    [0, 0, 0, 0, 3, 3, 3, 6]
+    """
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+        self._turns: list[int] = []  # tokens of each turn
+        self._tokens = 0  # tokens in view
+        self.start = 0
+
+    def observe(self, num_tokens: int) -> int:
+        """Hear of a new observation; return the first turn in view while it is answered."""
+        view = self._view
+        self._turns.append(num_tokens)
+        self._tokens += num_tokens
+        if self._overflows(view.max_turns, view.max_tokens):
+            turns = None if view.max_turns is None else (view.max_turns + 1) // 2
+            last = len(self._turns) - 1
+            while self.start < last and self._overflows(turns, view.max_tokens // 2):
+                self._tokens -= self._turns[self.start]
+                self.start += 1
+        return self.start
+
+    def _overflows(self, turns: int | None, tokens: int) -> bool:
+        too_many = turns is not None and len(self._turns) - self.start > turns
+        return too_many or self._tokens + self._view.max_reply_tokens > tokens
+
+    def act(self, num_tokens: int) -> None:
+        """Hear of the action that answered."""
+        self._turns[-1] += num_tokens
+        self._tokens += num_tokens
+
+
+class TokenRow(NamedTuple):
+    """One row before batching; all lists have length T. Fields as in `TokenBatch`."""
+
+    ids: list[int]
+    action_mask: list[bool]
+    rewards: list[float]
+    not_done: list[bool]
+    logprobs: list[float]
+    continues: bool
+
+
+def piece_ids(turn: Turn, codec: Codec, view: View, *, sampled: bool) -> tuple[int, ...]:
+    """Return the tokens of one piece as a policy sees them: sampled ids untouched, observations cut at the
+    front and actions at the end where they are longer than the view allows."""
+    if turn.by_agent:
+        ids = turn.token_ids if sampled and turn.token_ids is not None else codec.encode(turn.text)
+        return ids[: view.max_reply_tokens]
+    return codec.encode(turn.text)[-view.max_observation_tokens :]
+
+
+def encode_episode(episode: Episode, codec: Codec, view: View) -> list[TokenRow]:
+    """Turn an episode into rows: a new row begins whenever the window moves, with the turns still in view.
+
+    Every action is learned in exactly one row, the one with the context it is played with; actions that are
+    only context there have action_mask False. The observation after a truncated episode is kept, in the last
+    row or in one of its own, because its value is the target of the last action.
+    """
+    sampled = episode.tokenizer == codec.fingerprint
+    window = Window(view)
+    turns = episode.turns[:-1] if episode.terminated and len(episode.turns) % 2 else episode.turns
+    pieces = [piece_ids(turn, codec, view, sampled=sampled) for turn in turns]
+    rows: list[TokenRow] = []
+    row, row_start = _empty_row(), 0
+    for index, (turn, ids) in enumerate(zip(turns, pieces, strict=True)):
+        if turn.by_agent:
+            window.act(len(ids))
+            last = index == len(turns) - 1
+            _append_action(row, ids, turn, done=episode.terminated and last, sampled=sampled)
+            continue
+        start = window.observe(len(ids))
+        if start != row_start:
+            rows.append(row._replace(continues=True))
+            row, row_start = _empty_row(), start
+            for context in pieces[2 * start : index]:
+                _append_context(row, context)
+        _append_context(row, ids)
+    rows.append(row)
+    return rows
+
+
+def _empty_row() -> TokenRow:
+    return TokenRow([], [], [], [], [], continues=False)
+
+
+def _append_context(row: TokenRow, ids: Sequence[int]) -> None:
+    count = len(ids)
+    row.ids.extend(ids)
+    row.action_mask.extend([False] * count)
+    row.rewards.extend([0.0] * count)
+    row.not_done.extend([True] * count)
+    row.logprobs.extend([0.0] * count)
+
+
+def _append_action(row: TokenRow, ids: Sequence[int], turn: Turn, *, done: bool, sampled: bool) -> None:
+    count = len(ids)
+    row.ids.extend(ids)
+    row.action_mask.extend([True] * count)
+    row.rewards.extend([0.0] * (count - 1) + [turn.reward])
+    row.not_done.extend([True] * (count - 1) + [not done])
+    row.logprobs.extend(turn.logprobs[:count] if sampled and turn.logprobs else [0.0] * count)
+
+
+@dataclass(frozen=True)
+class TokenBatch:
+    """Rows of tokens, filled on the right.
+
+    ids [B, T] int64: tokens; attention_mask [B, T] bool: True for a token, False for filling;
+    action_mask [B, T] bool: True for a token that the agent wrote and that is learned in this row;
+    rewards [B, T] float32: the reward of an action, at its last token, 0 elsewhere;
+    not_done [B, T] bool: False at the last token of the action that terminated the task (not: truncated it);
+    logprobs [B, T] float32: log-probability of a sampled token when it was sampled, 0 elsewhere;
+    next_row [B] int64: where in this batch the row is that continues this one, -1 for none.
+    num_actions: number of action tokens that a mean is taken over; a part of a batch keeps the whole batch's,
+    so that the losses of the parts add up to the loss of the whole.
+    """
+
+    ids: torch.Tensor
+    attention_mask: torch.Tensor
+    action_mask: torch.Tensor
+    rewards: torch.Tensor
+    not_done: torch.Tensor
+    logprobs: torch.Tensor
+    next_row: torch.Tensor
+    num_actions: int = field(default=0)
+
+    @property
+    def action_ids(self) -> torch.Tensor:
+        """The action tokens [N], row after row."""
+        return self.ids[self.action_mask]
+
+    def to(self, device: torch.device | str) -> "TokenBatch":
+        """Return the batch on a device."""
+        moved = {name: value.to(device) for name, value in vars(self).items() if torch.is_tensor(value)}
+        return replace(self, **moved)
+
+    def part(self, rows: slice) -> "TokenBatch":
+        """Return some of the rows; pointers to rows are dropped."""
+        chosen = {name: value[rows] for name, value in vars(self).items() if torch.is_tensor(value)}
+        chosen["next_row"] = torch.full_like(chosen["next_row"], -1)
+        return replace(self, **chosen)
+
+
+class TokenDataset:
+    """The rows of many episodes, stored flat."""
+
+    def __init__(self, episodes: Iterable[Episode], codec: Codec, view: View) -> None:
+        ids, action_mask, not_done = array("i"), array("b"), array("b")
+        rewards, logprobs = array("f"), array("f")
+        lengths, next_row = array("q"), array("q")
+        for episode in episodes:
+            for row in encode_episode(episode, codec, view):
+                ids.extend(row.ids)
+                action_mask.extend(row.action_mask)
+                rewards.extend(row.rewards)
+                not_done.extend(row.not_done)
+                logprobs.extend(row.logprobs)
+                lengths.append(len(row.ids))
+                next_row.append(len(lengths) if row.continues else -1)
+        self.pad = codec.pad
+        self.lengths = np.asarray(lengths, dtype=np.int64)
+        self.next_row = np.asarray(next_row, dtype=np.int64)
+        self._starts = np.cumsum(self.lengths) - self.lengths
+        self._flat = {
+            "ids": np.asarray(ids, dtype=np.int64),
+            "action_mask": np.asarray(action_mask, dtype=bool),
+            "rewards": np.asarray(rewards, dtype=np.float32),
+            "not_done": np.asarray(not_done, dtype=bool),
+            "logprobs": np.asarray(logprobs, dtype=np.float32),
+        }
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    @property
+    def num_action_tokens(self) -> int:
+        """Action tokens in all rows."""
+        return int(self._flat["action_mask"].sum())
+
+    def rows_with_actions(self) -> np.ndarray:
+        """Return the indices of the rows that have something to learn."""
+        totals = np.add.reduceat(self._flat["action_mask"], self._starts) if len(self) else np.zeros(0)
+        return np.flatnonzero(totals)
+
+    def batch(self, rows: Sequence[int] | np.ndarray) -> TokenBatch:
+        """Return the rows of these indices as a batch of B = len(rows)."""
+        rows = np.asarray(rows, dtype=np.int64)
+        lengths = self.lengths[rows]
+        columns = np.arange(lengths.max(initial=0))
+        present = columns < lengths[:, None]
+        where = np.where(present, self._starts[rows][:, None] + columns, 0)
+        filling = {"ids": self.pad, "not_done": True}
+        tensors = {
+            name: torch.from_numpy(np.where(present, flat[where], np.asarray(filling.get(name, 0), flat.dtype)))
+            for name, flat in self._flat.items()
+        }
+        places = {int(row): place for place, row in enumerate(rows)}
+        pointers = [places.get(int(follower), -1) for follower in self.next_row[rows]]
+        return TokenBatch(
+            **tensors,
+            attention_mask=torch.from_numpy(present),
+            next_row=torch.tensor(pointers, dtype=torch.int64),
+            num_actions=int(tensors["action_mask"].sum()),
+        )
