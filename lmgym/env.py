@@ -55,8 +55,8 @@ class TextEnv(gymnasium.Env[str, str]):
     """
 
     history: int | None = None
-    """How many of the latest pieces of text (observations and actions) the agent sees; None: all of them,
-    1: the current observation only, which makes a Markov game."""
+    """How many of the latest pieces of text (observations and actions) the agent sees at most; None: all of
+    them, 1: the current observation only, which makes a Markov game."""
 
     max_reply_chars: int = 200
     """The longest action that makes sense, in characters; a token policy stops there."""
