@@ -150,9 +150,9 @@ WORDINGS = {
         "You pick up the {0} from the {1}.",
         "From the {1} you take the {0}.",
     ),
-    "drop": ("You drop the {0}.", "You leave the {0} on the floor.", "The {0} is on the floor now."),
-    "put": ("You put the {0} on the {1}.", "You leave the {0} on the {1}.", "The {0} is on the {1} now."),
-    "insert": ("You put the {0} into the {1}.", "You leave the {0} in the {1}.", "The {0} is in the {1} now."),
+    "drop": ("You drop the {0}.", "You leave the {0} on the floor.", "You lay the {0} on the floor."),
+    "put": ("You put the {0} on the {1}.", "You leave the {0} on the {1}.", "You lay the {0} on the {1}."),
+    "insert": ("You put the {0} into the {1}.", "You leave the {0} in the {1}.", "You lay the {0} in the {1}."),
     "open": ("You open the {0}.", "The {0} is open now.", "You open up the {0}."),
     "reveal": (
         "You open the {0}, revealing {1}.",
@@ -547,7 +547,7 @@ def _take(scene: Scene, words: str) -> str:
     if place == "hand":
         raise Refused(f"You already have the {name}.")
     if source and source != place and scene.find(source) != place:
-        raise Refused(f"The {name} is not there.")
+        raise Refused(f"You see no {name} there.")
     return f"take {name}" if place == "floor" else f"take {name} from {place}"
 
 
@@ -783,7 +783,7 @@ class TextNav(TextEnv):
             return self._description(scene)
         name = command.removeprefix("examine ")
         if name in scene.lies:
-            return f"This is {THINGS[name]}. {'It can be eaten.' if name in FOOD else 'It is of no special use.'}"
+            return f"A closer look at the {name} shows {'that it can be eaten' if name in FOOD else 'nothing special'}."
         if name in scene.doors:
             return f"The {name} is {'open' if scene.doors[name] else 'closed'}."
         slot, words = next(sentence for sentence in scene.furniture if sentence[1][0] == name)

@@ -203,7 +203,7 @@ REFUSALS = [
     ("take plate from table", "You already have the plate."),
     ("take table", "The table stays where it is."),
     ("take coffee cup from fridge", "You can't see any such thing."),
-    ("take bowl from table", "The bowl is not there."),
+    ("take bowl from table", "You see no bowl there."),
     ("drop coffee cup", "You are not carrying the coffee cup."),
     ("put coffee cup on table", "You are not carrying the coffee cup."),
     ("put plate", "Say where to put it."),
@@ -257,7 +257,7 @@ def test_look_inventory_and_examine_work_though_they_are_not_listed() -> None:
     assert told.splitlines()[:-1] == room.splitlines()
     assert "invalid" not in info
     assert env.step("inventory")[0].splitlines()[0] == "You are carrying nothing."
-    assert env.step("examine plate")[0].splitlines()[0] == "This is a plate. It is of no special use."
+    assert env.step("examine plate")[0].splitlines()[0] == "A closer look at the plate shows nothing special."
     assert env.step("look at the table")[0].splitlines()[0] == "On the table you see a coffee cup and a plate."
     env, _ = started("dining room")
     assert env.step("look")[0].splitlines()[0] == "You are in the dining room."
