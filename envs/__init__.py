@@ -17,3 +17,15 @@ register(
     kwargs={"observation": "walls"},
     max_episode_steps=100,
 )
+register(
+    "lmgym/FOTextNav-v0",
+    entry_point="lmgym.envs.textnav:TextNav",
+    kwargs={"observation": "full"},
+    max_episode_steps=15,
+)
+register(
+    "lmgym/POTextNav-v0",
+    entry_point="lmgym.envs.textnav:TextNav",
+    kwargs={"observation": "partial"},
+    max_episode_steps=15,
+)
