@@ -88,7 +88,6 @@ class Lexicon:
         self.all = (1 << len(words)) - 1
         self.rows: dict[str, Row] = {}
         self._indices = {guess: index for index, guess in enumerate(self.guesses)}
-        self._plans: dict[int, tuple[float, str]] = {}
 
     @cached_property
     def table(self) -> np.ndarray:
@@ -114,6 +113,7 @@ class Lexicon:
         data = np.frombuffer(left.to_bytes(len(self.words) // 8 + 1, "little"), dtype=np.uint8)
         return np.flatnonzero(np.unpackbits(data, bitorder="little"))
 
+    @lru_cache(maxsize=MAX_PLANS)  # noqa: B019 (there are few lexicons, and `_lexicon` keeps them anyway)
     def best_guess(self, left: int) -> str:
         """Return the guess to make when the hidden word is one of a set.
 
@@ -136,17 +136,20 @@ class Lexicon:
         excluded[members] = False
         return [self.guesses[index] for index in np.lexsort((excluded, costs))[:count]]
 
+    @lru_cache(maxsize=MAX_PLANS)  # noqa: B019
     def _plan(self, left: int) -> tuple[float, str]:
         """Return the number of wrong guesses to come, summed over the set, and the guess to begin with."""
-        if left.bit_count() <= 2:
-            return left.bit_count() - 1, self.words[int(self.members(left)[0])]
-        if left not in self._plans:
-            guesses = self.most_telling(left, WIDTH)
-            costs = [self._wrong_after(left, guess) for guess in guesses]
-            if len(self._plans) > MAX_PLANS:
-                self._plans.clear()
-            self._plans[left] = min(costs), guesses[costs.index(min(costs))]
-        return self._plans[left]
+        lowest = left.bit_count() - 1  # to be right for one word and to tell all others apart
+        if lowest <= 1:
+            return lowest, self.words[int(self.members(left)[0])]
+        fewest, best = float("inf"), ""
+        for guess in self.most_telling(left, WIDTH):
+            wrong = self._wrong_after(left, guess)
+            if wrong < fewest:
+                fewest, best = wrong, guess
+            if fewest == lowest:
+                break
+        return fewest, best
 
     def _wrong_after(self, left: int, guess: str) -> float:
         total = 0.0
@@ -218,7 +221,7 @@ class Wordle(TextEnv):
         letter_counts: whether a letter of the hidden word accounts for one mark only.
         require_known_words: whether a guess must be one of `words` or `accepted`; otherwise any five letters do.
         invalid_reward: reward of an invalid reply.
-        behaviour_skill: probability with which `behaviour()` heeds the answers.
+        behaviour_skills: one is drawn for each game: the probability with which `behaviour()` heeds the answers.
     Departures from LMRL-Gym (arXiv 2311.18232; its released code):
         Letter counts, as in the game people know, are the default; the released rule is `lmgym/WordleLMRL-v0`.
         The word lists are our own, made from word frequencies; of the same length, because the released list
@@ -242,15 +245,15 @@ class Wordle(TextEnv):
         letter_counts: bool = True,
         require_known_words: bool = True,
         invalid_reward: float = -1.0,
-        behaviour_skill: float = 1 / 3,
+        behaviour_skills: Sequence[float] = (1 / 3,),
         render_mode: str | None = None,
     ) -> None:
-        if not 0 <= behaviour_skill <= 1:
-            raise ValueError(f"behaviour_skill is a probability, not {behaviour_skill}")
+        if not behaviour_skills or not all(0 <= skill <= 1 for skill in behaviour_skills):
+            raise ValueError(f"behaviour_skills are probabilities, at least one, not {behaviour_skills}")
         self.render_mode = render_mode
         self.require_known_words = require_known_words
         self.invalid_reward = float(invalid_reward)
-        self.behaviour_skill = float(behaviour_skill)
+        self.behaviour_skills = tuple(float(skill) for skill in behaviour_skills)
         self._lexicon = _lexicon(word_list(words), word_list(accepted) if accepted else (), bool(letter_counts))
         self.observation_space = spaces.Text(len(FEEDBACK[0]), min_length=0, charset=HEADER + MARKS + " ")
         self.action_space = AnyText(self._lexicon.words)
@@ -258,6 +261,7 @@ class Wordle(TextEnv):
         self._left = self._lexicon.all
         self._tries_left = 0
         self._board: list[tuple[str, str]] = []
+        self._skill: float | None = None
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -276,6 +280,7 @@ class Wordle(TextEnv):
         self._left = self._lexicon.all
         self._tries_left = TRIES
         self._board = []
+        self._skill = None
         return HEADER, {"success": False, "words_left": len(words)}
 
     def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
@@ -321,9 +326,14 @@ class Wordle(TextEnv):
         return self._lexicon.guesses if self.require_known_words else None
 
     def behaviour(self) -> str:
-        """With probability `behaviour_skill` a word that agrees with all answers, else any of `words`; uniform."""
+        """A word that agrees with all answers, with the player's skill for probability, else any of `words`.
+
+        Both are drawn uniformly. The skill is one of `behaviour_skills`, drawn at the first guess of a game.
+        """
         chance, words = self.behaviour_random, self._lexicon.words
-        if chance.random() < self.behaviour_skill:
+        if self._skill is None:
+            self._skill = self.behaviour_skills[int(chance.integers(len(self.behaviour_skills)))]
+        if chance.random() < self._skill:
             members = self._lexicon.members(self._left)
             return " ".join(words[members[int(chance.integers(len(members)))]])
         return " ".join(words[int(chance.integers(len(words)))])
