@@ -140,9 +140,7 @@ class _Table:
         elif truncated or len(game.turns) > 2 * self.max_turns:
             self._end(index, done)
 
-    def _end(
-        self, index: int, done: dict[int, Episode], *, terminated: bool = False, error: str | None = None
-    ) -> None:
+    def _end(self, index: int, done: dict[int, Episode], *, terminated: bool = False, error: str | None = None) -> None:
         game = self.games.pop(index)
         if error is None:
             self._idle.append(game.env)

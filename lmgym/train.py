@@ -177,7 +177,11 @@ def fit(run: Run, policy: Policy, data: TokenDataset, loss: Loss, config: OptimC
     if len(rows) == 0:
         raise UsageError("the data hold no action to learn from")
     accelerator = Accelerator(mixed_precision=mixed_precision(config.precision, policy.num_parameters))
-    if accelerator.distributed_type not in (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU):
+    if accelerator.distributed_type not in (
+        DistributedType.NO,
+        DistributedType.MULTI_CPU,
+        DistributedType.MULTI_GPU,
+    ):
         raise UsageError(f"training by {accelerator.distributed_type.value} is not supported; DDP is")
     optimizer = torch.optim.AdamW(
         policy.parameters(), lr=config.learning_rate, betas=(0.9, 0.95), weight_decay=config.weight_decay
@@ -238,7 +242,9 @@ class _StepLog:
 
     def __init__(self, run: Run, first: int, accelerator: Accelerator) -> None:
         self._accelerator = accelerator
-        self._metrics = Metrics(run.folder / "metrics.jsonl", first) if accelerator.is_main_process else None
+        self._metrics = None
+        if accelerator.is_main_process:
+            self._metrics = Metrics(run.folder, first, tensorboard=run.tensorboard)
         self._sums: dict[str, torch.Tensor] = {}
         self._steps = self._tokens = 0
         self._since = time.perf_counter()
