@@ -28,5 +28,5 @@ register(
 register(
     "lmgym/WordleMini-v0",
     entry_point="lmgym.envs.wordle:Wordle",
-    kwargs={"words": "mini", "accepted": None},
+    kwargs={"words": "mini", "accepted": None, "behaviour_skills": (0.0, 1.0)},
 )

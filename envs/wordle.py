@@ -30,6 +30,7 @@ NOT_FIVE_LETTERS = "not five letters a to z"
 UNKNOWN_WORD = "not in the list of words"
 WIDTH = 10
 LARGE = 100
+FEW = 50
 MAX_PLANS = 100_000
 
 
@@ -224,8 +225,8 @@ class Wordle(TextEnv):
         behaviour_skills: one is drawn for each game: the probability with which `behaviour()` heeds the answers.
     Departures from LMRL-Gym (arXiv 2311.18232; its released code):
         Letter counts, as in the game people know, are the default; the released rule is `lmgym/WordleLMRL-v0`.
-        The word lists are our own, made from word frequencies; of the same length, because the released list
-        of 431 words belongs to a newspaper's game. `lmgym/Wordle-v0` also accepts guesses outside its 431
+        The word lists are our own, made from word frequencies; as long as the released one,
+        whose words are a newspaper's. `lmgym/Wordle-v0` also accepts guesses outside its 431
         words, as the game people know does, which makes slightly better play possible. The hidden word is
         drawn at reset, not anew for each answer from the words that are left, which is the same in
         distribution. An invalid reply costs -1 everywhere (training environments of the release: -10, here
@@ -236,7 +237,6 @@ class Wordle(TextEnv):
 
     metadata = {"render_modes": ["ansi"]}  # noqa: RUF012 (Gymnasium declares it so)
     max_reply_chars = 9
-    evaluation_episodes = 4096
 
     def __init__(
         self,
@@ -255,6 +255,10 @@ class Wordle(TextEnv):
         self.invalid_reward = float(invalid_reward)
         self.behaviour_skills = tuple(float(skill) for skill in behaviour_skills)
         self._lexicon = _lexicon(word_list(words), word_list(accepted) if accepted else (), bool(letter_counts))
+        self._declare_scale()
+        if self.require_known_words and self.invalid_reward == -1.0 and isinstance(words, str):
+            named = accepted if isinstance(accepted, str) else None if not accepted else "other"
+            self.reference = REFERENCES.get((words, named, self._lexicon.letter_counts, self.behaviour_skills))
         self.observation_space = spaces.Text(len(FEEDBACK[0]), min_length=0, charset=HEADER + MARKS + " ")
         self.action_space = AnyText(self._lexicon.words)
         self._hidden = 0
@@ -262,6 +266,17 @@ class Wordle(TextEnv):
         self._tries_left = 0
         self._board: list[tuple[str, str]] = []
         self._skill: float | None = None
+
+    def _declare_scale(self) -> None:
+        """Declare data, model and evaluation by the number of words.
+
+        Few words are learned whole, as one token each; many are spelled, a token for each letter.
+        """
+        few = len(self._lexicon.words) <= FEW
+        self.tokenizer = "phrase" if few else "word"
+        self.preset = "0.1M" if few else "5M"
+        self.data_episodes = 10_000 if few else 100_000
+        self.evaluation_episodes = 1000 if few else 4096
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -350,3 +365,24 @@ class Wordle(TextEnv):
             return None
         lines = [f"{number}  {guess}  {answer}" for number, (guess, answer) in enumerate(self._board, start=1)]
         return "\n".join([HEADER, *lines])
+
+
+def _reference(data: float, success: float, turns: float, best: float, how: str) -> Reference:
+    return Reference(
+        min=Score(-float(TRIES), "six wrong guesses"),
+        data=Score(data, "100,000 games of behaviour(), series 0"),
+        best=Score(best, f"expert(), {how}, exact mean over all hidden words (tests/test_wordle.py)"),
+        data_success=success,
+        data_turns=turns,
+    )
+
+
+PUBLISHED_SKILLS = (1 / 3,)
+MINI_SKILLS = (0.0, 1.0)
+REFERENCES = {
+    ("benchmark", "accepted", True, PUBLISHED_SKILLS): _reference(
+        -4.06, 0.703, 4.76, -797 / 431, "which guesses among all accepted words"
+    ),
+    ("benchmark", None, False, PUBLISHED_SKILLS): _reference(-4.08, 0.700, 4.78, -820 / 431, "one of the 431"),
+    ("mini", None, True, MINI_SKILLS): _reference(-3.13, 0.634, 3.76, -1.05, "one of the 20"),
+}
