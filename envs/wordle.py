@@ -18,11 +18,7 @@ from lmgym.scores import Reference, Score
 LETTERS = 5
 TRIES = 6
 HEADER = "Wordle:"
-FILES = {"benchmark": "wordle_431.txt", "accepted": "wordle_accepted.txt"}
-MINI = tuple(
-    "about again bread chair dance early first grand heart house light money never paint quiet river smile table "
-    "water young".split()
-)
+FILES = {"benchmark": "wordle_431.txt", "mini": "wordle_20.txt", "accepted": "wordle_accepted.txt"}
 MARKS = "byg"  # not in the word, in another place, in this place; a pattern is these as digits to base 3
 FEEDBACK = tuple(" ".join(MARKS[code // 3**i % 3] for i in reversed(range(LETTERS))) for code in range(3**LETTERS))
 SOLVED = 3**LETTERS - 1
@@ -170,10 +166,8 @@ def _lexicon(words: tuple[str, ...], accepted: tuple[str, ...], letter_counts: b
 
 @lru_cache
 def _packaged(name: str) -> tuple[str, ...]:
-    if name == "mini":
-        return MINI
     if name not in FILES:
-        raise unknown("list of words", name, [*FILES, "mini"])
+        raise unknown("list of words", name, FILES)
     folder = resources.files("lmgym.envs") / "data"
     return tuple((folder / FILES[name]).read_text(encoding="ascii").split())
 
@@ -235,7 +229,7 @@ class Wordle(TextEnv):
         v0: first version.
     """
 
-    metadata = {"render_modes": ["ansi"]}  # noqa: RUF012 (Gymnasium declares it so)
+    metadata = {"render_modes": ["ansi"], "render_fps": 4}  # noqa: RUF012 (Gymnasium declares it so)
     max_reply_chars = 9
 
     def __init__(
@@ -256,9 +250,9 @@ class Wordle(TextEnv):
         self.behaviour_skills = tuple(float(skill) for skill in behaviour_skills)
         self._lexicon = _lexicon(word_list(words), word_list(accepted) if accepted else (), bool(letter_counts))
         self._declare_scale()
-        if self.require_known_words and self.invalid_reward == -1.0 and isinstance(words, str):
-            named = accepted if isinstance(accepted, str) else None if not accepted else "other"
-            self.reference = REFERENCES.get((words, named, self._lexicon.letter_counts, self.behaviour_skills))
+        plain = self.require_known_words and self.invalid_reward == -1.0
+        if plain and isinstance(words, str) and isinstance(accepted, str | None):
+            self.reference = REFERENCES.get((words, accepted, self._lexicon.letter_counts, self.behaviour_skills))
         self.observation_space = spaces.Text(len(FEEDBACK[0]), min_length=0, charset=HEADER + MARKS + " ")
         self.action_space = AnyText(self._lexicon.words)
         self._hidden = 0
@@ -278,9 +272,7 @@ class Wordle(TextEnv):
         self.data_episodes = 10_000 if few else 100_000
         self.evaluation_episodes = 1000 if few else 4096
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[str, dict[str, Any]]:
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
         super().reset(seed=seed)
         words = self._lexicon.words
         for name in options or {}:
@@ -309,7 +301,7 @@ class Wordle(TextEnv):
         self._left &= row.masks[code]
         answer = FEEDBACK[code]
         self._board.append((row.guess, answer))
-        info = {"success": False, "words_left": self._left.bit_count()}
+        info: dict[str, Any] = {"success": False, "words_left": self._left.bit_count()}
         if code == SOLVED:
             self._tries_left = 0
             info |= {"success": True, "word": row.guess}
@@ -331,7 +323,7 @@ class Wordle(TextEnv):
 
     def _refused(self, why: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
         self._board.append(("-" * LETTERS, why))
-        info = {"success": False, "words_left": self._left.bit_count(), "invalid": why}
+        info: dict[str, Any] = {"success": False, "words_left": self._left.bit_count(), "invalid": why}
         if self._tries_left == 0:
             info["word"] = self._lexicon.words[self._hidden]
         return "", self.invalid_reward, self._tries_left == 0, False, info
@@ -359,7 +351,7 @@ class Wordle(TextEnv):
             return " ".join(self._lexicon.words[int(self._lexicon.members(self._left)[0])])
         return " ".join(self._lexicon.best_guess(self._left))
 
-    def render(self) -> str | None:  # type: ignore[override]
+    def render(self) -> str | None:
         """Return the guesses so far with their answers, a line each."""
         if self.render_mode is None:
             return None

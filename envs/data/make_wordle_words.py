@@ -1,12 +1,13 @@
-"""Write the two word lists of Wordle from the word frequencies of the package `wordfreq`.
+"""Write the three word lists of Wordle from the word frequencies of the package `wordfreq`.
 
     pip install wordfreq==3.1.1
     python envs/data/make_wordle_words.py
 
 `wordle_accepted.txt`: five-letter words that English uses far more than its neighbours do, which leaves out
 most names and foreign words, with RESCUED put back (English words that other languages borrowed) and EXCLUDED
-taken out. `wordle_431.txt`: the 431 most frequent of these that are no plural or verb form in -s. What the rules
-let through was read by a person; EXCLUDED, RESCUED and RUDE are the outcome of that reading.
+taken out. `wordle_431.txt`: the 431 most frequent of these that are no plural or verb form in -s.
+`wordle_20.txt`: MINI, chosen by hand from these. What the rules let through was read word by word; EXCLUDED,
+RESCUED, RUDE and NOT_HIDDEN are the outcome of that reading.
 
 Frequencies: Robyn Speer, wordfreq 3.1 (2022), doi:10.5281/zenodo.7199437; its data are CC BY-SA 4.0.
 """
@@ -78,6 +79,11 @@ encrf encrq encvfg frzra fuvgr fuvgf fxnax fyhgf fcnax fchax gvggl juber cvzcf f
 # Words that people may guess but that are no good to look for: harsh, or too close to a name.
 NOT_HIDDEN = "abuse idiot naked saint slave trans toxic wives"
 
+MINI = """
+about again bread chair dance early first grand heart house light money never paint quiet river smile table water
+young
+"""
+
 
 def words(text: str) -> set[str]:
     """Return the words of one of the lists above."""
@@ -121,11 +127,15 @@ def ends_in_s(english: dict[str, float], word: str) -> bool:
 
 
 def main() -> None:
-    """Write both lists, sorted, one word a line."""
+    """Write the lists, sorted, one word a line."""
     english = get_frequency_dict("en", wordlist="large")
     accepted = accepted_words(english)
     hidden = [word for word in accepted if not ends_in_s(english, word) and word not in words(NOT_HIDDEN)]
-    for name, chosen in (("wordle_431", hidden[:NUM_BENCHMARK_WORDS]), ("wordle_accepted", accepted)):
+    benchmark = hidden[:NUM_BENCHMARK_WORDS]
+    if not words(MINI) <= set(benchmark):
+        raise ValueError(f"not in the benchmark list: {sorted(words(MINI) - set(benchmark))}")
+    lists = {"wordle_431": benchmark, "wordle_20": words(MINI), "wordle_accepted": accepted}
+    for name, chosen in lists.items():
         (HERE / f"{name}.txt").write_text("\n".join(sorted(chosen)) + "\n", encoding="utf-8", newline="\n")
 
 
