@@ -224,7 +224,10 @@ class Wordle(TextEnv):
         words, as the game people know does, which makes slightly better play possible. The hidden word is
         drawn at reset, not anew for each answer from the words that are left, which is the same in
         distribution. An invalid reply costs -1 everywhere (training environments of the release: -10, here
-        `invalid_reward=-10.0`). The default data set is smaller than the published 1,000,000 games.
+        `invalid_reward=-10.0`). The default data set is smaller than the published 1,000,000 games; with our
+        words the published behaviour returns -4.06 in 4.76 turns (published: -4.12, 4.82) at the same success,
+        0.70. `lmgym/WordleMini-v0` has no published counterpart: half of its players heed every answer and
+        half none, so that the data show how answers are used and leave room for improvement.
     Version history:
         v0: first version.
     """
