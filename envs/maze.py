@@ -155,7 +155,7 @@ class Maze(TextEnv):
         v0: first version.
     """
 
-    metadata = {"render_modes": ["ansi"]}  # noqa: RUF012 (Gymnasium declares it so)
+    metadata = {"render_modes": ["ansi"], "render_fps": 4}  # noqa: RUF012 (Gymnasium declares it so)
     max_reply_chars = 12
     tokenizer = "phrase"
     preset = "0.1M"
@@ -382,12 +382,16 @@ def _split_by_sight(grid: Grid, cells: Counter[Cell]) -> list[_Belief]:
 REFERENCES = {
     "position": Reference(
         min=Score(-100.0, "100 moves that never reach the goal"),
-        data=Score(-83.0, "PLACEHOLDER"),
+        data=Score(-81.99, "mean of the default data set: 1,240 games of behaviour() with seed 0"),
         best=Score(-6.84, "shortest paths, mean over the 25 starts (tests/test_maze.py)"),
+        data_success=0.235,
+        data_turns=82.225,
     ),
     "walls": Reference(
         min=Score(-100.0, "100 moves that never reach the goal"),
-        data=Score(-83.0, "PLACEHOLDER"),
+        data=Score(-81.99, "mean of the default data set: 1,240 games of behaviour() with seed 0"),
         best=Score(-7.24, "search over beliefs, mean over the 25 starts (best_return_from_walls)"),
+        data_success=0.235,
+        data_turns=82.225,
     ),
 }

@@ -113,15 +113,18 @@ def _options(command: Any) -> list[str]:
 
 
 def _condensed(box: str) -> str:
-    """Return the first statement of one of tyro's boxes as a line.
+    """Return the first statement of one of tyro's boxes, drawn with lines or in plain ASCII, as a line.
 
-    >>> _condensed("╭─ Value error ─╮\\n│ Error parsing --n: │\\n│ no number │\\n│ ───── │\\n│ help │\\n╰──╯")
+    >>> _condensed("╭─ Value error ──╮\\n│ Error parsing --n: │\\n│ no number │\\n│ ───── │\\n│ help │\\n╰──╯")
     'Error parsing --n: no number'
+    >>> _condensed("Required\\n-----\\nMissing:\\n  --env STR\\n-----\\nhelp")
+    'Missing: --env STR'
     """
-    lines = [re.sub(r"[│╭╮╰╯]", "", line).strip() for line in box.splitlines()]
-    body = [line for line in lines[1:] if line]
-    stop = next((index for index, line in enumerate(body) if set(line) <= {"─"}), len(body))
-    sentence = " ".join(" ".join(body[:stop]).split()) or "wrong usage"
+    lines = [line.strip(" │|╭╮╰╯+") for line in box.splitlines()]
+    rules = [index for index, line in enumerate(lines) if re.fullmatch(r"[─-]+|[─-]{1,2} .* [─-]{2,}", line)]
+    first = rules[0] + 1 if rules and rules[0] <= 1 else 0
+    body = lines[first : next((index for index in rules if index >= first), len(lines))]
+    sentence = " ".join(" ".join(body).split()) or "wrong usage"
     optional = re.match(r"Error parsing (--\S+): no type matching \{None\}\|(\w+) could .* from \['(.*?)'\]", sentence)
     return "{} takes {}, not {!r}".format(*optional.groups()) if optional else sentence
 

@@ -329,7 +329,7 @@ def _plays_itself(subject: Subject) -> None:
 
 def _replaying(name: str, episode: Episode) -> ScriptedAgent:
     actions = iter([turn.text for turn in episode.actions])
-    return ScriptedAgent(name, lambda game: next(actions))
+    return ScriptedAgent(name, lambda _: next(actions))
 
 
 def _require_equal(first: Episode, second: Episode, what: str) -> None:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import tyro
 
@@ -315,7 +315,7 @@ def train_command(method: str) -> type:
         return train(method, module, self.run_options, self.config)
 
     fields: list[Any] = [
-        ("run_options", TrainOptions),
+        ("run_options", Annotated[TrainOptions, tyro.conf.arg(name="")]),
         ("config", module.Config, dataclasses.field(default_factory=module.Config)),
     ]
     command = dataclasses.make_dataclass("Train", fields, frozen=True, namespace={"run": run})

@@ -28,7 +28,7 @@ MAX_TOKENS = 1024
 
 
 class Size(NamedTuple):
-    """Shape of a decoder; parameters are counted with a vocabulary of 512."""
+    """Shape of a decoder. A preset is named by its parameters, the embedding not counted."""
 
     width: int
     layers: int

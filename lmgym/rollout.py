@@ -80,13 +80,13 @@ def rollout(
             fresh = list(islice(waiting, num_envs - len(table.games)))
             for index, start in fresh:
                 table.open(index, start, done)
+            if not (fresh or table.games):
+                break
             if table.games:
                 table.play_turn(done)
             while next_index in done:
                 yield done.pop(next_index)
                 next_index += 1
-            if not (fresh or table.games):
-                break
     finally:
         table.close()
 

@@ -142,7 +142,11 @@ def iterate_episodes(path: str | Path) -> Iterator[Episode]:
         for batch in file.iter_batches(batch_size=ROWS_PER_GROUP):
             for row in batch.to_pylist():
                 digest.update(_canonical(row))
-                yield _from_row(row, metadata)
+                try:
+                    episode = _from_row(row, metadata)
+                except (ValueError, TypeError) as error:
+                    raise UsageError(f"{path} was changed after it was written: {error}") from error
+                yield episode
     if digest.hexdigest() != metadata.checksum:
         raise UsageError(f"{path} was changed after it was written: its checksum does not match its content")
 

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -193,8 +193,8 @@ def fit(run: Run, policy: Policy, data: TokenDataset, loss: Loss, config: OptimC
     rows_per_step = max(parts, round(config.batch_tokens / float(data.lengths[rows].mean())))
     sampler = RowSampler(rows, rows_per_step, run.recipe.seed)
     first = state["step"]
-    log = _StepLog(run, first, accelerator)
-    with progress(run.recipe.method, config.steps, first, show=accelerator.is_main_process) as bar:
+    bars = progress(run.recipe.method, config.steps, first, show=accelerator.is_main_process)
+    with bars as bar, closing(_StepLog(run, first, accelerator)) as log:
         for step in range(first, config.steps):
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(step, config)
@@ -208,7 +208,6 @@ def fit(run: Run, policy: Policy, data: TokenDataset, loss: Loss, config: OptimC
                 if accelerator.is_main_process:
                     save_checkpoint(run.folder, step + 1, accelerator.unwrap_model(model), optimizer, {})
             bar.advance()
-    log.close()
 
 
 def _step(
