@@ -219,21 +219,22 @@ class Wordle(TextEnv):
         behaviour_skills: one is drawn for each game: the probability with which `behaviour()` heeds the answers.
     Departures from LMRL-Gym (arXiv 2311.18232; its released code):
         Letter counts, as in the game people know, are the default; the released rule is `lmgym/WordleLMRL-v0`.
-        The word lists are our own, made from word frequencies; as long as the released one,
-        whose words are a newspaper's. `lmgym/Wordle-v0` also accepts guesses outside its 431
-        words, as the game people know does, which makes slightly better play possible. The hidden word is
-        drawn at reset, not anew for each answer from the words that are left, which is the same in
-        distribution. An invalid reply costs -1 everywhere (training environments of the release: -10, here
-        `invalid_reward=-10.0`). The default data set is smaller than the published 1,000,000 games; with our
-        words the published behaviour returns -4.06 in 4.76 turns (published: -4.12, 4.82) at the same success,
-        0.70. `lmgym/WordleMini-v0` has no published counterpart: half of its players heed every answer and
-        half none, so that the data show how answers are used and leave room for improvement.
+        The word lists are our own, made from word frequencies and as long as the released one, whose words are
+        a newspaper's. `lmgym/Wordle-v0` also accepts guesses outside its 431 words, as the game people know
+        does, which makes slightly better play possible. The hidden word is drawn at reset, not anew for each
+        answer from the words that are left, which is the same in distribution. An invalid reply costs -1
+        everywhere (training environments of the release: -10, here `invalid_reward=-10.0`). The default data
+        set is smaller than the published 1,000,000 games; with our words the published behaviour returns -4.06
+        in 4.76 turns (published: -4.12, 4.82) at the same success, 0.70. `lmgym/WordleMini-v0` has no published
+        counterpart: half of its players heed every answer and half none, so that the data show how answers are
+        used and leave room for improvement.
     Version history:
         v0: first version.
     """
 
     metadata = {"render_modes": ["ansi"], "render_fps": 4}  # noqa: RUF012 (Gymnasium declares it so)
     max_reply_chars = 9
+    max_turns = TRIES
 
     def __init__(
         self,
