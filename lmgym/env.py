@@ -61,6 +61,9 @@ class TextEnv(gymnasium.Env[str, str]):
     max_reply_chars: int = 200
     """The longest action that makes sense, in characters; a token policy stops there."""
 
+    max_turns: int | None = None
+    """After how many actions the game ends by itself, for one that is registered without `max_episode_steps`."""
+
     tokenizer: str = "word"
     """The kind of tokenizer that suits a model trained from scratch: `char`, `word` or `phrase`."""
 
