@@ -1,7 +1,8 @@
 """Steps per second of every registered game, beside an empty text environment in the same run.
 
 Games are played once at random to note the actions, and then replayed with the clock on, so that only `reset` and
-`step` through `gymnasium.make` are timed. Read the ratios: absolute figures are those of one machine on one day.
+`step` through `gymnasium.make` are timed; peers (peers.py) are timed in the same run where they are
+installed. Read the ratios: absolute figures are those of one machine on one day.
 """
 
 import argparse
@@ -10,6 +11,7 @@ from typing import Any
 
 import gymnasium
 from gymnasium import spaces
+from peers import peers
 from rich.console import Console
 from rich.table import Table
 
@@ -87,6 +89,9 @@ def main() -> None:
     for env_id in sorted(name for name in gymnasium.registry if name.startswith("lmgym/")):
         speed = steps_per_second(env_id, options.seconds)
         table.add_row(env_id, f"{speed:,.0f}", f"{speed / empty:.3g}")
+    for name, seconds_of in peers():
+        speed = max(3000 / seconds_of(3000) for _ in range(5))
+        table.add_row(f"peer: {name}", f"{speed:,.0f}", f"{speed / empty:.3g}")
     Console().print(table)
 
 
