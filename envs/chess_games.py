@@ -14,7 +14,7 @@ import threading
 import zipfile
 from collections.abc import Coroutine, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import Any, Protocol
@@ -249,11 +249,17 @@ class ChessGame(TextEnv):
         return tuple({"position": fen} for fen in self._starts) if len(self._starts) > 1 else ()
 
     def expert(self) -> str:
-        """The quickest mate where an exact table knows it, else the choice of a strong engine."""
-        move = table_move(self._board) if _piece_set(self._board) in ENDGAMES else None
+        """The quickest mate where an exact table knows it, else the choice of a strong engine.
+
+        Against a lone king that is the embedded one: at few nodes Stockfish makes no progress where every move
+        wins.
+        """
+        board = self._board
+        move = table_move(board) if _piece_set(board) in ENDGAMES else None
         if move is None:
-            player = _strong_player(find_stockfish())
-            move = player.move(self._board, self._seen, self.behaviour_random)
+            is_lone = board.occupied_co[chess.BLACK].bit_count() == 1
+            player = _strong_player(None if is_lone else find_stockfish())
+            move = player.move(board, self._seen, self.behaviour_random)
         return self._spaced_san(move)
 
     def behaviour(self) -> str:
@@ -264,7 +270,7 @@ class ChessGame(TextEnv):
         """
         chance = self.behaviour_random
         if self._skill is None:
-            self._skill = Strength(100, _drawn_blunder(SKILLS[self._kind], chance), 20)
+            self._skill = Strength(40, float(chance.uniform(*SKILLS[self._kind])), 5)
         if _piece_set(self._board) in ENDGAMES:
             if chance.random() < self._skill.blunder:
                 return self._spaced_san(_random_move(self._board, chance))
@@ -315,39 +321,29 @@ def spaced_fen(board: chess.Board) -> str:
     >>> spaced_fen(chess.Board("8/8/8/8/8/2k5/4Q3/4K3 w - - 0 1"))
     '8 / 8 / 8 / 8 / 8 / 2 k 5 / 4 Q 3 / 4 K 3   w   -   -   0   1'
     """
-    squares = [""] * 64
+    squares = ["."] * 64
+    kinds = (board.pawns, board.knights, board.bishops, board.rooks, board.queens, board.kings)
     for color, letters in ((chess.WHITE, "PNBRQK"), (chess.BLACK, "pnbrqk")):
         own = board.occupied_co[color]
-        kinds = (board.pawns, board.knights, board.bishops, board.rooks, board.queens, board.kings)
         for letter, mask in zip(letters, kinds, strict=True):
             mask &= own
             while mask:
-                lowest = mask & -mask
-                squares[lowest.bit_length() - 1] = letter
-                mask ^= lowest
-    parts: list[str] = []
-    for first in (56, 48, 40, 32, 24, 16, 8, 0):
-        empty = 0
-        for letter in squares[first : first + 8]:
-            if letter:
-                if empty:
-                    parts.append(DIGITS[empty])
-                    empty = 0
-                parts.append(letter)
-            else:
-                empty += 1
-        if empty:
-            parts.append(DIGITS[empty])
-        parts.append("/")
-    turn = "w" if board.turn else "b"
+                squares[mask.bit_length() - 1] = letter
+                mask ^= 1 << mask.bit_length() - 1
+    text = "".join(squares)
+    ranks = " / ".join([_spaced_rank(text[first : first + 8]) for first in range(56, -1, -8)])
+    castling = board.castling_xfen() if board.castling_rights else "-"
     en_passant = "-"
     if board.ep_square is not None and board.has_legal_en_passant():
         en_passant = chess.SQUARE_NAMES[board.ep_square]
-    rest = f" {turn} {board.castling_xfen()} {en_passant} {board.halfmove_clock} {board.fullmove_number}"
-    return " ".join(parts[:-1]) + " " + " ".join(rest)
+    turn = "w" if board.turn else "b"
+    rest = " ".join(f"{castling} {en_passant} {board.halfmove_clock} {board.fullmove_number}")
+    return f"{ranks}   {turn}   {rest}"
 
 
-DIGITS = "012345678"
+@lru_cache(10_000)
+def _spaced_rank(squares: str) -> str:
+    return " ".join(re.sub(r"\.+", lambda empty: str(len(empty[0])), squares))
 
 
 def _key(board: chess.Board) -> tuple[Any, ...]:
@@ -443,14 +439,29 @@ def _blunders(strength: Strength, chance: np.random.Generator) -> bool:
 
 
 def _random_move(board: chess.Board, chance: np.random.Generator) -> chess.Move:
-    # Drawing among the pseudo-legal until one is legal is uniform over the legal, and much faster.
-    moves = list(board.generate_pseudo_legal_moves())
+    # Drawing among moves that look legal until one is legal is uniform over the legal, and much faster.
+    looking = list(board.generate_pseudo_legal_moves(board.pawns))
+    if board.castling_rights:
+        looking += board.generate_castling_moves()
+    own = board.occupied_co[board.turn]
+    flights = [(square, board.attacks_mask(square) & ~own) for square in chess.scan_forward(own & ~board.pawns)]
+    sizes = [targets.bit_count() for _, targets in flights]
+    num_looking = len(looking) + sum(sizes)
     while True:
-        index = int(chance.random() * len(moves))
-        if board.is_legal(moves[index]):
-            return moves[index]
-        moves[index] = moves[-1]
-        moves.pop()
+        index = int(chance.random() * num_looking)
+        if index < len(looking):
+            move = looking[index]
+        else:
+            index -= len(looking)
+            for (square, targets), size in zip(flights, sizes, strict=True):
+                if index < size:
+                    break
+                index -= size
+            for _ in range(index):
+                targets &= targets - 1
+            move = chess.Move(square, chess.lsb(targets))
+        if not board.is_into_check(move):
+            return move
 
 
 def _weighted_choice(ranking: Ranking, halving: int, chance: np.random.Generator) -> chess.Move:
@@ -501,6 +512,7 @@ def _strong_player(stockfish: str | None) -> Player:
 # ---- The embedded engine ----------------------------------------------------------------------------------
 
 MATE = 100_000
+BRANCHING = 3
 VALUES = {chess.PAWN: 100, chess.KNIGHT: 310, chess.BISHOP: 325, chess.ROOK: 500, chess.QUEEN: 950, chess.KING: 0}
 CENTRE = chess.BB_D4 | chess.BB_E4 | chess.BB_D5 | chess.BB_E5
 MIDDLE = chess.SquareSet(
@@ -570,20 +582,33 @@ class Search:
     def ranked(self, strength: Strength) -> Ranking:
         """Rank the moves; those out of reach of the choice by `strength` have a bound for a score.
 
-        The first depth is always finished; a deeper one only counts if the nodes suffice for all of it.
+        The first depth is always finished. A deeper one is begun if the nodes left are BRANCHING times those of
+        the last, and counts if they suffice for all of it.
         """
         self._nodes_left = strength.nodes
         margin = 16 * strength.halving
-        ranking = self._rank(1, self._ordered(), margin)
-        self._may_stop = True
+        ranking = self._rank(1, self._by_looks(), margin)
+        self._may_stop, spent = True, strength.nodes - self._nodes_left
         for depth in range(2, 30):
-            if self._nodes_left <= 0 or abs(ranking[0][0]) > MATE - 1000 or len(ranking) == 1:
+            decided = len(ranking) == 1 or abs(ranking[0][0]) > MATE - 1000
+            if decided or self._nodes_left < BRANCHING * spent:
                 break
+            spent = self._nodes_left
             try:
                 ranking = self._rank(depth, [move for _, move in ranking], margin)
             except _NodesSpent:
                 break
+            spent -= self._nodes_left
         return ranking
+
+    def _by_looks(self) -> list[chess.Move]:
+        """Return the moves by the worth of the positions that they lead to."""
+        looks = []
+        for move in self._board.generate_legal_moves():
+            self._board.push(move)
+            looks.append((evaluate(self._board), move))
+            self._board.pop()
+        return [move for _, move in sorted(looks, key=lambda looked: looked[0])]
 
     def _rank(self, depth: int, moves: list[chess.Move], margin: int) -> Ranking:
         ranking, best = [], -2 * MATE
@@ -625,23 +650,20 @@ class Search:
             return ply - MATE if board.is_check() else 0
         return best
 
-    def _quiet_value(self, alpha: int, beta: int, ply: int) -> int:
-        """Follow captures, and all answers to check, until the position is quiet."""
+    def _quiet_value(self, alpha: int, beta: int, ply: int, square: chess.Square | None = None) -> int:
+        """Follow every capture, then what is taken back on its `square`, until one side leaves it there."""
         self._spend()
         board = self._board
-        in_check = board.is_check()
-        best = ply - MATE if in_check and not any(board.generate_legal_moves()) else evaluate(board)
-        if self._nodes_left < 0 or best <= 1000 - MATE:
+        best = evaluate(board)
+        if square is None and board.is_check():
+            return self._value_in_check(alpha, beta, ply)
+        if best >= beta:
             return best
-        if not in_check:
-            if best >= beta:
-                return best
-            alpha = max(alpha, best)
-        else:
-            best = -2 * MATE
-        for move in self._ordered(only_captures=not in_check):
+        alpha = max(alpha, best)
+        targets = board.occupied_co[not board.turn] if square is None else chess.BB_SQUARES[square]
+        for move in self._promising_captures(targets):
             board.push(move)
-            score = -self._quiet_value(-beta, -alpha, ply + 1)
+            score = -self._quiet_value(-beta, -alpha, ply + 1, move.to_square)
             board.pop()
             if score > best:
                 best = score
@@ -650,18 +672,39 @@ class Search:
                     break
         return best
 
+    def _value_in_check(self, alpha: int, beta: int, ply: int) -> int:
+        best = ply - MATE
+        for move in self._ordered():
+            self._board.push(move)
+            best = max(best, -self._quiet_value(-beta, -alpha, ply + 1, move.to_square))
+            self._board.pop()
+            alpha = max(alpha, best)
+            if alpha >= beta:
+                break
+        return best
+
+    def _promising_captures(self, targets: chess.Bitboard) -> list[chess.Move]:
+        """Return the captures but those that give more for less on a guarded square."""
+        board, kind = self._board, self._board.piece_type_at
+        return [
+            move
+            for move in self._ordered(targets)
+            if VALUES[kind(move.from_square) or 1] <= VALUES[kind(move.to_square) or 1]
+            or not board.is_attacked_by(not board.turn, move.to_square)
+        ]
+
     def _spend(self) -> None:
         self._nodes_left -= 1
         if self._may_stop and self._nodes_left < 0:
             raise _NodesSpent
 
-    def _ordered(self, only_captures: bool = False) -> list[chess.Move]:
-        """Return legal moves: the most valuable captures by the least valuable pieces first."""
+    def _ordered(self, targets: chess.Bitboard = chess.BB_ALL) -> list[chess.Move]:
+        """Return legal moves to `targets`: the most valuable captures by the least valuable pieces first."""
         board = self._board
         others = board.occupied_co[not board.turn]
         kind = board.piece_type_at
         gains: list[tuple[int, chess.Move]] = []
-        for move in board.generate_legal_moves(chess.BB_ALL, others if only_captures else chess.BB_ALL):
+        for move in board.generate_legal_moves(chess.BB_ALL, targets):
             gain = 0
             if others >> move.to_square & 1:
                 gain = 10 * VALUES[kind(move.to_square) or 1] - VALUES[kind(move.from_square) or 1] // 10 + 100
@@ -1113,15 +1156,6 @@ def _placed(name: str, chance: np.random.Generator) -> chess.Board:
             return board
 
 
-def _drawn_blunder(skill: tuple[tuple[float, float, float], ...], chance: np.random.Generator) -> float:
-    luck = chance.random()
-    for share, low, high in skill:
-        luck -= share
-        if luck < 0:
-            break
-    return float(chance.uniform(low, high))
-
-
 def evaluation_positions() -> Iterator[str]:
     """Yield the 645 positions of the official evaluation: not won in 1 to 4 moves, sets in turn."""
     chance = np.random.default_rng(645)
@@ -1148,15 +1182,15 @@ def simple_endgame_positions() -> Iterator[str]:
 # ---- Constants that were measured ------------------------------------------------------------------------
 
 EXPERT = {"stockfish": Strength(2000, 0.0, 0), "embedded": Strength(3000, 0.0, 0)}
-WEAK = {"embedded": Strength(100, 0.1, 20), "stockfish": Strength(100, 0.3, 40)}
+WEAK = {"embedded": Strength(40, 0.3, 5), "stockfish": Strength(100, 0.3, 40)}
 WEAKEST = {"embedded": Strength(20, 0.0, 0), "stockfish": Strength(1, 0.0, 0)}
 STRENGTHS = {"initial": WEAK, "endgames": WEAK, "simple": WEAKEST, "simple_endgames": WEAKEST}
 
-SKILLS = {  # of the players of the data: share of them, and from where to where their share of random moves goes
-    "initial": ((0.6, 0.0, 0.05), (0.4, 0.4, 1.0)),
-    "endgames": ((1.0, 0.0, 1.0),),
-    "simple": ((1.0, 0.0, 1.0),),
-    "simple_endgames": ((1.0, 0.0, 1.0),),
+SKILLS = {  # the share of random moves of the players of the data: uniform between these
+    "initial": (0.0, 0.54),
+    "endgames": (0.0, 0.97),
+    "simple": (0.0, 1.0),
+    "simple_endgames": (0.0, 1.0),
 }
 EPISODES = {  # of the default data and of an official evaluation
     "initial": (2000, 1000),
