@@ -2,7 +2,6 @@
 
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Sequence
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -96,8 +95,7 @@ class Grid:
         if goal not in self._positions:
             prefix = f"The goal is at position {_spaced(goal[0])}, {_spaced(goal[1])}. Your current position is at"
             self._positions[goal] = {
-                (r, c): f"{prefix} position {_spaced(r)}, {_spaced(c)}. {walls}"
-                for (r, c), walls in self.walls.items()
+                (r, c): f"{prefix} position {_spaced(r)}, {_spaced(c)}. {walls}" for (r, c), walls in self.walls.items()
             }
         return self._positions[goal]
 
@@ -157,7 +155,7 @@ class Maze(TextEnv):
         v0: first version.
     """
 
-    metadata = {"render_modes": ["ansi"]}  # noqa: RUF012 (Gymnasium declares it so)
+    metadata = {"render_modes": ["ansi"], "render_fps": 4}  # noqa: RUF012 (Gymnasium declares it so)
     max_reply_chars = 12
     tokenizer = "phrase"
     preset = "0.1M"
@@ -189,9 +187,7 @@ class Maze(TextEnv):
         self._sights: dict[Cell, str] = {}
         self._skill: float | None = None
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[str, dict[str, Any]]:
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
         super().reset(seed=seed)
         options = options or {}
         for name in options:
@@ -204,7 +200,11 @@ class Maze(TextEnv):
         self._position = self._chosen(options, "start", None, sorted(starts))
         self._sights = self._grid.positions(self._goal) if self._shows_position else self._grid.walls
         self._skill = None
-        return self._sights[self._position], {"success": False, "position": self._position, "goal": self._goal}
+        return self._sights[self._position], {
+            "success": False,
+            "position": self._position,
+            "goal": self._goal,
+        }
 
     def _chosen(self, options: dict[str, Any], name: str, fixed: Cell | None, cells: list[Cell]) -> Cell:
         if name in options:
@@ -224,7 +224,13 @@ class Maze(TextEnv):
         self._position = position = steps[position]
         if position == self._goal:
             return "Success", 0.0, True, False, {"success": True, "position": position, "goal": self._goal}
-        return self._sights[position], -1.0, False, False, {"success": False, "position": position, "goal": self._goal}
+        return (
+            self._sights[position],
+            -1.0,
+            False,
+            False,
+            {"success": False, "position": position, "goal": self._goal},
+        )
 
     def choices(self) -> Sequence[str]:
         return tuple(MOVES)
@@ -259,7 +265,7 @@ class Maze(TextEnv):
         moves = bumps if bumps and self._skill == 0 and luck < STUMBLE else list(MOVES)
         return moves[int(chance.integers(len(moves)))]
 
-    def render(self) -> str | None:  # type: ignore[override]
+    def render(self) -> str | None:
         """Return the maze with `A` for the agent and `G` for the goal."""
         if self.render_mode is None:
             return None
@@ -376,12 +382,16 @@ def _split_by_sight(grid: Grid, cells: Counter[Cell]) -> list[_Belief]:
 REFERENCES = {
     "position": Reference(
         min=Score(-100.0, "100 moves that never reach the goal"),
-        data=Score(-83.0, "PLACEHOLDER"),
+        data=Score(-81.99, "mean of the default data set: 1,240 games of behaviour() with seed 0"),
         best=Score(-6.84, "shortest paths, mean over the 25 starts (tests/test_maze.py)"),
+        data_success=0.235,
+        data_turns=82.225,
     ),
     "walls": Reference(
         min=Score(-100.0, "100 moves that never reach the goal"),
-        data=Score(-83.0, "PLACEHOLDER"),
+        data=Score(-81.99, "mean of the default data set: 1,240 games of behaviour() with seed 0"),
         best=Score(-7.24, "search over beliefs, mean over the 25 starts (best_return_from_walls)"),
+        data_success=0.235,
+        data_turns=82.225,
     ),
 }

@@ -27,7 +27,7 @@ _PUBLIC = {
     "rollout": "lmgym.rollout",
     "write_episodes": "lmgym.store",
 }
-__all__ = sorted([*_PUBLIC, "__version__"])
+__all__ = [*_PUBLIC, "__version__"]
 
 
 def __getattr__(name: str) -> Any:

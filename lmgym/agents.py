@@ -15,7 +15,7 @@ SCRIPTED = ("random", "behaviour", "expert", "human")
 class ScriptedAgent:
     """Plays by a function of one game."""
 
-    tokenizer = None
+    tokenizer: str | None = None
 
     def __init__(self, name: str, choose: Callable[[Game], str]) -> None:
         self.name = name
@@ -64,7 +64,7 @@ class ClassAgent:
     The conversation is the list of `Turn` so far. An exception ends the game it was raised in.
     """
 
-    tokenizer = None
+    tokenizer: str | None = None
 
     def __init__(self, name: str, make: Callable[[], Any]) -> None:
         self.name = name
@@ -95,9 +95,7 @@ class ClassAgent:
             return Reply("", error=f"{type(error).__name__}: {error}")
 
 
-def load_agent(
-    agent: str, env_id: str, env_kwargs: dict[str, Any] | None = None, *, temperature: float = 1.0
-) -> Agent:
+def load_agent(agent: str, env_id: str, env_kwargs: dict[str, Any] | None = None, *, temperature: float = 1.0) -> Agent:
     """Return the agent of a name: `random`, `behaviour`, `expert`, `human`, a run's folder, `my_pkg:MyAgent`.
 
     `temperature` concerns policies: 1 samples as trained, 0 takes the most likely token. Raises UsageError for

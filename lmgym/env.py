@@ -80,12 +80,10 @@ class TextEnv(gymnasium.Env[str, str]):
 
     _behaviour_random: np.random.Generator | None = None
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[str, dict[str, Any]]:
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
         """Forget the last game and its player. Subclasses call this first and return `(observation, info)`."""
         self._behaviour_random = None
-        return super().reset(seed=seed, options=options)  # type: ignore[safe-super]
+        return super().reset(seed=seed, options=options)
 
     @property
     def behaviour_random(self) -> np.random.Generator:

@@ -124,3 +124,9 @@ def collect(
     """Yield the episodes of a data set."""
     starts = collect_starts(episodes, seed)
     return rollout(agent, env_id, starts, env_kwargs=env_kwargs, num_envs=num_envs)
+
+
+def play_one(agent: Agent, env_id: str, env_kwargs: Mapping[str, Any] | None = None, *, seed: int = 0) -> Episode:
+    """Play the first game of a series of evaluation games, wherever chance starts it."""
+    start = Start(game_seed(Stream.EVALUATE, seed, 0), {})
+    return next(iter(rollout(agent, env_id, [start], env_kwargs=env_kwargs, num_envs=1)))

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from lmgym.errors import UsageError
 from lmgym.policy import Policy
 from lmgym.rollout import Game, Reply
 from lmgym.tokens import Window, piece_ids
@@ -27,7 +28,7 @@ class PolicyAgent:
 
     def __init__(self, policy: Policy, *, name: str = "policy", temperature: float = 1.0) -> None:
         if temperature < 0:
-            raise ValueError(f"a temperature is 0 (greedy) or more, not {temperature}")
+            raise UsageError(f"a temperature is 0 (greedy) or more, not {temperature}")
         self.name = name
         self.policy = policy.eval()
         self.tokenizer: str | None = policy.codec.fingerprint

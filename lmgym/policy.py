@@ -1,7 +1,9 @@
 """The policy of every method: a Hugging Face causal language model with its tokenizer and its view."""
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +16,7 @@ from transformers import (
     LlamaForCausalLM,
     PreTrainedTokenizerBase,
 )
+from transformers.utils import logging as transformers_logging
 
 from lmgym.errors import UsageError, unknown
 from lmgym.files import sha256, write_json
@@ -25,7 +28,7 @@ MAX_TOKENS = 1024
 
 
 class Size(NamedTuple):
-    """Shape of a decoder; parameters are counted with a vocabulary of 512."""
+    """Shape of a decoder. A preset is named by its parameters, the embedding not counted."""
 
     width: int
     layers: int
@@ -64,9 +67,7 @@ class Policy(torch.nn.Module):
         _require_plain_head(lm)
 
     @classmethod
-    def from_preset(
-        cls, preset: str, tokenizer: PreTrainedTokenizerBase, view: View, *, seed: int
-    ) -> "Policy":
+    def from_preset(cls, preset: str, tokenizer: PreTrainedTokenizerBase, view: View, *, seed: int) -> "Policy":
         """Build a small decoder (rotary positions, RMSNorm, SwiGLU, tied embeddings, no dropout) with random
         weights that depend on `seed` alone. Raises UsageError for an unknown preset."""
         if preset not in PRESETS:
@@ -102,7 +103,9 @@ class Policy(torch.nn.Module):
         try:
             config = AutoConfig.from_pretrained(name, **here)
             tokenizer = AutoTokenizer.from_pretrained(name, **here)
-            lm = AutoModelForCausalLM.from_pretrained(name, config=config, use_safetensors=True, dtype=torch.float32, **here)
+            lm = AutoModelForCausalLM.from_pretrained(
+                name, config=config, use_safetensors=True, dtype=torch.float32, **here
+            )
         except (OSError, ValueError, KeyError) as error:
             advice = "" if download or Path(name).exists() else " (nothing is downloaded unless asked: --download)"
             raise UsageError(f"cannot load the model {name!r}{advice}: {_first_line(error)}") from error
@@ -131,7 +134,8 @@ class Policy(torch.nn.Module):
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / RECORD).unlink(missing_ok=True)
-        self.lm.save_pretrained(folder)
+        with _quiet():
+            self.lm.save_pretrained(folder)
         self.codec.tokenizer.save_pretrained(folder)
         names = [path.name for path in folder.iterdir() if _is_model_file(path)]
         record = {
@@ -148,7 +152,8 @@ class Policy(torch.nn.Module):
         folder = Path(folder)
         record = _require_whole(folder)
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        lm = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, use_safetensors=True, dtype="auto")
+        with _quiet():
+            lm = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, use_safetensors=True, dtype="auto")
         policy = cls(lm, tokenizer, View(**record["view"]))
         if policy.codec.fingerprint != record["tokenizer"]:
             raise UsageError(f"{folder / 'tokenizer.json'} is not the tokenizer that this policy was trained with")
@@ -156,7 +161,10 @@ class Policy(torch.nn.Module):
 
 
 def _is_model_file(path: Path) -> bool:
-    return path.suffix in (".safetensors", ".json", ".model", ".txt") and path.name not in (RECORD, "run.json")
+    return path.suffix in (".safetensors", ".json", ".model", ".txt") and path.name not in (
+        RECORD,
+        "run.json",
+    )
 
 
 def _require_whole(folder: Path) -> dict[str, Any]:
@@ -177,6 +185,18 @@ def _require_whole(folder: Path) -> dict[str, Any]:
         if sha256(folder / name) != checksum:
             raise UsageError(f"{folder / name} was changed after it was written: its checksum does not match")
     return record
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the bars that transformers draws for every file."""
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            transformers_logging.enable_progress_bar()
 
 
 @torch.no_grad()

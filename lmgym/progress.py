@@ -37,7 +37,12 @@ class Bar:
 @contextmanager
 def progress(label: str, total: int, done: int = 0, *, show: bool = True) -> Iterator[Bar]:
     """Show a bar with count, facts and time left while the block runs."""
-    columns = [TextColumn("{task.description:>10}"), BarColumn(30), MofNCompleteColumn(), TextColumn("{task.fields[facts]}")]
+    columns = [
+        TextColumn("{task.description:>10}"),
+        BarColumn(30),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[facts]}"),
+    ]
     with Progress(*columns, TimeRemainingColumn(), console=console, disable=not show) as bars:
         yield Bar(bars, label, total, done)
 

@@ -39,7 +39,7 @@ def code() -> dict[str, Any]:
 
 def environment() -> dict[str, Any]:
     """Return the versions of Python and of the packages that numbers depend on, and the hardware."""
-    versions = {}
+    versions: dict[str, str | None] = {}
     for name in PACKAGES:
         try:
             versions[name] = metadata.version(name)

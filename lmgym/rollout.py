@@ -80,13 +80,13 @@ def rollout(
             fresh = list(islice(waiting, num_envs - len(table.games)))
             for index, start in fresh:
                 table.open(index, start, done)
+            if not (fresh or table.games):
+                break
             if table.games:
                 table.play_turn(done)
             while next_index in done:
                 yield done.pop(next_index)
                 next_index += 1
-            if not (fresh or table.games):
-                break
     finally:
         table.close()
 
@@ -140,9 +140,7 @@ class _Table:
         elif truncated or len(game.turns) > 2 * self.max_turns:
             self._end(index, done)
 
-    def _end(
-        self, index: int, done: dict[int, Episode], *, terminated: bool = False, error: str | None = None
-    ) -> None:
+    def _end(self, index: int, done: dict[int, Episode], *, terminated: bool = False, error: str | None = None) -> None:
         game = self.games.pop(index)
         if error is None:
             self._idle.append(game.env)

@@ -1,10 +1,10 @@
 """A training run on disk: what was asked for, its data, its metrics, its checkpoints, its policy.
 
-    run.json         the recipe, its status, what it was made with
-    data.parquet     the offline episodes, where they were collected for this run
-    metrics.jsonl    one line per logged step; `seconds` and `tokens_per_second` alone vary between repeats
-    checkpoints/     the latest state of an unfinished run
-    config.json, model.safetensors, tokenizer.json, lmgym.json, ...   the policy, once finished
+run.json         the recipe, its status, what it was made with
+data.parquet     the offline episodes, where they were collected for this run
+metrics.jsonl    one line per logged step; `seconds` and `tokens_per_second` alone vary between repeats
+checkpoints/     the latest state of an unfinished run
+config.json, model.safetensors, tokenizer.json, lmgym.json, ...   the policy, once finished
 """
 
 import json
@@ -45,6 +45,7 @@ class Run:
         self.folder = folder
         self.recipe = recipe
         self.record: dict[str, Any] = {}
+        self.tensorboard = False
 
     @property
     def finished(self) -> bool:
@@ -119,20 +120,35 @@ def _require_same(folder: Path, old: Mapping[str, Any], new: Mapping[str, Any]) 
 class Metrics:
     """Appends to metrics.jsonl, after cutting what came later than the step it goes on from."""
 
-    def __init__(self, path: Path, from_step: int) -> None:
+    def __init__(self, folder: Path, from_step: int, *, tensorboard: bool = False) -> None:
+        path = folder / "metrics.jsonl"
         kept = [line for line in _complete_lines(path) if json.loads(line)["step"] <= from_step]
         with replacing(path) as partial:
             partial.write_text("".join(kept), encoding="utf-8")
         self._file = path.open("a", encoding="utf-8")
+        self._board = _summary_writer(folder / "tensorboard", from_step) if tensorboard else None
 
     def log(self, **values: Any) -> None:
         """Write one line at once."""
         self._file.write(json.dumps(values) + "\n")
         self._file.flush()
+        if self._board is not None:
+            for name, value in values.items():
+                self._board.add_scalar(name, value, values["step"])
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+        if self._board is not None:
+            self._board.close()
+
+
+def _summary_writer(folder: Path, from_step: int) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise UsageError("--tensorboard needs a package: pip install 'lmgym[tensorboard]'") from None
+    return SummaryWriter(str(folder), purge_step=from_step)
 
 
 def _complete_lines(path: Path) -> list[str]:
@@ -142,7 +158,11 @@ def _complete_lines(path: Path) -> list[str]:
 
 
 def save_checkpoint(
-    folder: Path, step: int, model: torch.nn.Module, optimizer: torch.optim.Optimizer, state: Mapping[str, Any]
+    folder: Path,
+    step: int,
+    model: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    state: Mapping[str, Any],
 ) -> None:
     """Write the state after `step` to `checkpoints/step-<n>`, whole or not at all, then drop older ones."""
     name = f"step-{step:08d}"

@@ -49,9 +49,7 @@ class Interval(NamedTuple):
     high: float
 
 
-def bootstrap_mean(
-    values: Sequence[float], *, seed: int, level: float = 0.95, resamples: int = 2000
-) -> Interval:
+def bootstrap_mean(values: Sequence[float], *, seed: int, level: float = 0.95, resamples: int = 2000) -> Interval:
     """Return the mean and its percentile-bootstrap interval (Efron 1979), from a generator of its own.
 
     One value gives an interval of width zero. Raises ValueError on an empty sequence.

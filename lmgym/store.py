@@ -66,7 +66,11 @@ class EpisodeWriter:
     def add(self, episode: Episode) -> None:
         """Add one episode. Raises ValueError where game or agent is not that of the first."""
         self._first = first = self._first or episode
-        if (episode.env_id, episode.env_kwargs, episode.agent) != (first.env_id, first.env_kwargs, first.agent):
+        if (episode.env_id, episode.env_kwargs, episode.agent) != (
+            first.env_id,
+            first.env_kwargs,
+            first.agent,
+        ):
             raise ValueError("a file holds the episodes of one agent in one game")
         row = _to_row(episode)
         self._digest.update(_canonical(row))
@@ -138,7 +142,11 @@ def iterate_episodes(path: str | Path) -> Iterator[Episode]:
         for batch in file.iter_batches(batch_size=ROWS_PER_GROUP):
             for row in batch.to_pylist():
                 digest.update(_canonical(row))
-                yield _from_row(row, metadata)
+                try:
+                    episode = _from_row(row, metadata)
+                except (ValueError, TypeError) as error:
+                    raise UsageError(f"{path} was changed after it was written: {error}") from error
+                yield episode
     if digest.hexdigest() != metadata.checksum:
         raise UsageError(f"{path} was changed after it was written: its checksum does not match its content")
 
@@ -195,11 +203,11 @@ def _to_row(episode: Episode) -> dict[str, Any]:
 
 def _from_row(row: dict[str, Any], metadata: Metadata) -> Episode:
     nothing = [None] * len(row["texts"])
-    columns = (row["texts"], row["by_agent"], row["rewards"], row["invalid"])
-    sampled = (row["token_ids"] or nothing, row["logprobs"] or nothing)
+    written = zip(row["texts"], row["by_agent"], row["rewards"], row["invalid"], strict=True)
+    sampled = zip(row["token_ids"] or nothing, row["logprobs"] or nothing, strict=True)
     turns = [
-        Turn(*written, None if ids is None else tuple(ids), None if logprobs is None else tuple(logprobs))
-        for *written, ids, logprobs in zip(*columns, *sampled, strict=True)
+        Turn(*facts, *(None if values is None else tuple(values) for values in tokens))
+        for facts, tokens in zip(written, sampled, strict=True)
     ]
     return Episode(
         turns=tuple(turns),

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -177,7 +177,11 @@ def fit(run: Run, policy: Policy, data: TokenDataset, loss: Loss, config: OptimC
     if len(rows) == 0:
         raise UsageError("the data hold no action to learn from")
     accelerator = Accelerator(mixed_precision=mixed_precision(config.precision, policy.num_parameters))
-    if accelerator.distributed_type not in (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU):
+    if accelerator.distributed_type not in (
+        DistributedType.NO,
+        DistributedType.MULTI_CPU,
+        DistributedType.MULTI_GPU,
+    ):
         raise UsageError(f"training by {accelerator.distributed_type.value} is not supported; DDP is")
     optimizer = torch.optim.AdamW(
         policy.parameters(), lr=config.learning_rate, betas=(0.9, 0.95), weight_decay=config.weight_decay
@@ -189,8 +193,8 @@ def fit(run: Run, policy: Policy, data: TokenDataset, loss: Loss, config: OptimC
     rows_per_step = max(parts, round(config.batch_tokens / float(data.lengths[rows].mean())))
     sampler = RowSampler(rows, rows_per_step, run.recipe.seed)
     first = state["step"]
-    log = _StepLog(run, first, accelerator)
-    with progress(run.recipe.method, config.steps, first, show=accelerator.is_main_process) as bar:
+    bars = progress(run.recipe.method, config.steps, first, show=accelerator.is_main_process)
+    with bars as bar, closing(_StepLog(run, first, accelerator)) as log:
         for step in range(first, config.steps):
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(step, config)
@@ -204,7 +208,6 @@ def fit(run: Run, policy: Policy, data: TokenDataset, loss: Loss, config: OptimC
                 if accelerator.is_main_process:
                     save_checkpoint(run.folder, step + 1, accelerator.unwrap_model(model), optimizer, {})
             bar.advance()
-    log.close()
 
 
 def _step(
@@ -238,7 +241,9 @@ class _StepLog:
 
     def __init__(self, run: Run, first: int, accelerator: Accelerator) -> None:
         self._accelerator = accelerator
-        self._metrics = Metrics(run.folder / "metrics.jsonl", first) if accelerator.is_main_process else None
+        self._metrics = None
+        if accelerator.is_main_process:
+            self._metrics = Metrics(run.folder, first, tensorboard=run.tensorboard)
         self._sums: dict[str, torch.Tensor] = {}
         self._steps = self._tokens = 0
         self._since = time.perf_counter()

@@ -1,0 +1,133 @@
+"""The command line: `lmgym COMMAND ...`."""
+
+import contextlib
+import dataclasses
+import io
+import os
+import re
+import sys
+import typing
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lmgym.errors import UsageError, unknown
+
+SUMMARY = {
+    "tasks": "list every game with limits, data statistics and reference scores",
+    "check": "test whether a game keeps the contract",
+    "collect": "play games and write them to a Parquet file",
+    "data info": "print what a file of episodes says of itself",
+    "data import-lmrl": "import the published data files of LMRL-Gym",
+    "train": "train a policy: lmgym train METHOD --env ID",
+    "eval": "evaluate an agent on a game",
+    "play": "play a game, or watch an agent play it",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit status: 0 done, 1 a check failed, 2 wrong usage, 130 interrupted."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.append(here)  # so that my_pkg:MyGame-v0 is found from where the user stands
+    try:
+        return _run(words)
+    except UsageError as error:
+        print(f"lmgym: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        again = "; the same command goes on from the last checkpoint" if words[:1] == ["train"] else ""
+        print(f"\nlmgym: interrupted{again}", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _run(words: list[str]) -> int:
+    if not words or words[0] in ("-h", "--help"):
+        _print_help()
+        return 0
+    if words[0] == "--version":
+        import lmgym
+
+        print(f"lmgym {lmgym.__version__}")
+        return 0
+    if words[0] == "train":
+        return _run_train(words[1:])
+    name = " ".join(words[:2]) if words[0] == "data" else words[0]
+    if name not in SUMMARY:
+        raise unknown("command", name, SUMMARY)
+    from lmgym.commands import COMMANDS
+
+    return _parsed(name, COMMANDS[name], words[len(name.split()) :]).run()
+
+
+def _run_train(words: list[str]) -> int:
+    from lmgym.commands import methods, train_command
+
+    if not words or words[0] in ("-h", "--help"):
+        print("usage: lmgym train METHOD --env ID [options]\n")
+        print(f"methods: {', '.join(methods())}, or my_pkg.my_method\noptions: lmgym train METHOD --help")
+        return 0
+    if words[0].startswith("-"):
+        raise UsageError(f"which method? lmgym train METHOD {words[0]} ...; methods: {', '.join(methods())}")
+    return _parsed(f"train {words[0]}", train_command(words[0]), words[1:]).run()
+
+
+def _print_help() -> None:
+    print("usage: lmgym COMMAND [options]\n\nThe gym for multi-turn reinforcement learning with language models.\n")
+    for name, summary in SUMMARY.items():
+        print(f"  {name:<18}{summary}")
+    print("\nOptions of a command: lmgym COMMAND --help")
+
+
+def _parsed(name: str, command: type, words: list[str]) -> Any:
+    """Let tyro make the command object; what it has to complain about becomes one sentence."""
+    import tyro
+
+    for word in words:
+        option = word.partition("=")[0]
+        if option.startswith("--") and option.replace("_", "-") not in (known := _options(command)):
+            raise unknown(f"option of lmgym {name}", option, known)
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint):
+            return tyro.cli(command, prog=f"lmgym {name}", args=words, config=(tyro.conf.OmitArgPrefixes,))
+    except SystemExit as exit_:
+        if exit_.code == 0:
+            raise
+        raise UsageError(f"{_condensed(complaint.getvalue())} (lmgym {name} --help)") from None
+
+
+def _options(command: Any) -> list[str]:
+    found = ["--help"]
+    hints = typing.get_type_hints(command)
+    for field in dataclasses.fields(command):
+        if dataclasses.is_dataclass(hints[field.name]):
+            found += _options(hints[field.name])
+        else:
+            flag = field.name.replace("_", "-")
+            found += [f"--{flag}"] + ([f"--no-{flag}"] if hints[field.name] is bool else [])
+    return found
+
+
+def _condensed(box: str) -> str:
+    """Return the first statement of one of tyro's boxes, drawn with lines or in plain ASCII, as a line.
+
+    >>> _condensed("╭─ Value error ──╮\\n│ Error parsing --n: │\\n│ no number │\\n│ ───── │\\n│ help │\\n╰──╯")
+    'Error parsing --n: no number'
+    >>> _condensed("Required\\n-----\\nMissing:\\n  --env STR\\n-----\\nhelp")
+    'Missing: --env STR'
+    """
+    lines = [line.strip(" │|╭╮╰╯+") for line in box.splitlines()]
+    rules = [index for index, line in enumerate(lines) if re.fullmatch(r"[─-]+|[─-]{1,2} .* [─-]{2,}", line)]
+    first = rules[0] + 1 if rules and rules[0] <= 1 else 0
+    body = lines[first : next((index for index in rules if index >= first), len(lines))]
+    sentence = " ".join(" ".join(body).split()) or "wrong usage"
+    optional = re.match(r"Error parsing (--\S+): no type matching \{None\}\|(\w+) could .* from \['(.*?)'\]", sentence)
+    return "{} takes {}, not {!r}".format(*optional.groups()) if optional else sentence
+
+
+if __name__ == "__main__":
+    sys.exit(main())

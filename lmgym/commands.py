@@ -1,0 +1,423 @@
+"""The commands of the command line, one dataclass each: its fields are the options, `run` does the work.
+
+Heavy imports stand inside `run`, so that asking for help is quick.
+"""
+
+import dataclasses
+import json
+import os
+import pkgutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from lmgym.errors import UsageError, unknown
+
+EnvArgs = tuple[str, ...]
+
+
+def parsed(env_args: EnvArgs) -> dict[str, Any]:
+    """Read KEY=VALUE words; a value is JSON where it can be, else text.
+
+    >>> parsed(("maze=umaze", "invalid_reward=-4"))
+    {'maze': 'umaze', 'invalid_reward': -4}
+    """
+    values = {}
+    for word in env_args:
+        key, equals, value = word.partition("=")
+        if not equals:
+            raise UsageError(f"--env-args takes words like maze=umaze, not {word!r}")
+        try:
+            values[key] = json.loads(value)
+        except ValueError:
+            values[key] = value
+    return values
+
+
+@dataclass(frozen=True)
+class Tasks:
+    """List every game: limits, history, data statistics, and min, data and best return with their origin."""
+
+    json: bool = False
+    """Print JSON."""
+
+    def run(self) -> int:
+        from lmgym.tasks import list_tasks, print_tasks
+
+        tasks = list_tasks()
+        if self.json:
+            print(json.dumps(tasks, indent=2))
+        else:
+            print_tasks(tasks)
+        return 0
+
+
+@dataclass(frozen=True)
+class Check:
+    """Test whether a game keeps the contract; prints a line for each rule, exit status 1 where one is broken."""
+
+    env: tyro.conf.Positional[str]
+    """Id of the game: lmgym/FOMaze-v0, my_pkg:MyGame-v0."""
+    env_args: EnvArgs = ()
+    """Arguments of the game: maze=umaze ..."""
+
+    def run(self) -> int:
+        from lmgym.check import check
+
+        broken = 0
+        for verdict in check(self.env, parsed(self.env_args)):
+            broken += verdict.problem is not None
+            print(f"ok    {verdict.rule}" if verdict.problem is None else f"FAIL  {verdict.rule}: {verdict.problem}")
+        print(f"{self.env}: {'all rules kept' if not broken else f'{broken} broken'}")
+        return 1 if broken else 0
+
+
+@dataclass(frozen=True)
+class Collect:
+    """Play games and write them to a Parquet file."""
+
+    env: tyro.conf.Positional[str]
+    """Id of the game."""
+    out: Path
+    """File to write; must not exist yet."""
+    episodes: int | None = None
+    """Number of games; the game's default data size if left out."""
+    agent: str = "behaviour"
+    """random, behaviour, expert, a run folder, my_pkg:MyAgent."""
+    seed: int = 0
+    """Which series of games."""
+    temperature: float = 1.0
+    """Of a policy: 1 samples as trained, 0 takes the most likely token."""
+    batch: int = 64
+    """Games at a time; the result does not depend on it."""
+    env_args: EnvArgs = ()
+    """Arguments of the game: maze=umaze ..."""
+
+    def run(self) -> int:
+        from lmgym.agents import load_agent
+        from lmgym.env import contract, make_env
+        from lmgym.evaluate import collect
+        from lmgym.progress import progress
+        from lmgym.store import write_episodes
+
+        require_absent(self.out)
+        env_kwargs = parsed(self.env_args)
+        agent = load_agent(self.agent, self.env, env_kwargs, temperature=self.temperature)
+        env = make_env(self.env, env_kwargs)
+        count = contract(env).data_episodes if self.episodes is None else self.episodes
+        env.close()
+        require_positive("episodes", count)
+        games = collect(agent, self.env, env_kwargs=env_kwargs, episodes=count, seed=self.seed, num_envs=self.batch)
+        with progress("collect", count) as bar:
+            metadata = write_episodes(self.out, bar.over(games), series=self.seed)
+        print_metadata(self.out, metadata)
+        return 0
+
+
+@dataclass(frozen=True)
+class DataInfo:
+    """Print what a file of episodes says of itself, after checking its content."""
+
+    file: tyro.conf.Positional[Path]
+    """A Parquet file of episodes."""
+    json: bool = False
+    """Print JSON."""
+
+    def run(self) -> int:
+        from lmgym.store import iterate_episodes, read_metadata
+
+        metadata = read_metadata(self.file)
+        for _ in iterate_episodes(self.file):
+            pass
+        if self.json:
+            print(json.dumps(dataclasses.asdict(metadata), indent=2))
+        else:
+            print_metadata(self.file, metadata)
+        return 0
+
+
+@dataclass(frozen=True)
+class DataImportLmrl:
+    """Turn a published data file of LMRL-Gym (JSON lines or one JSON list) into a file of episodes."""
+
+    file: tyro.conf.Positional[Path]
+    """The published file."""
+    env: str
+    """Id of the game it belongs to."""
+    out: Path
+    """File to write; must not exist yet."""
+
+    def run(self) -> int:
+        from lmgym.env import make_env
+        from lmgym.lmrl import import_lmrl
+        from lmgym.store import write_episodes
+
+        require_absent(self.out)
+        make_env(self.env).close()
+        try:
+            metadata = write_episodes(self.out, import_lmrl(self.file, self.env))
+        except ValueError as error:
+            raise UsageError(f"{self.file} holds nothing to import: {error}") from error
+        print_metadata(self.out, metadata)
+        return 0
+
+
+@dataclass(frozen=True)
+class Eval:
+    """Evaluate an agent: mean return with a 95 % interval, success rate, normalised score."""
+
+    agent: tyro.conf.Positional[str]
+    """random, behaviour, expert, human, a run folder, my_pkg:MyAgent."""
+    env: str | None = None
+    """Id of the game; a run folder's own if left out."""
+    episodes: int | None = None
+    """Number of games; the published number if left out."""
+    seed: int = 0
+    """Which series of games."""
+    temperature: float = 1.0
+    """Of a policy: 1 samples as trained, 0 takes the most likely token."""
+    batch: int = 64
+    """Games at a time; the result does not depend on it."""
+    threads: int | None = None
+    """Processor threads of a policy; 1 is safe on a busy machine."""
+    save: Path | None = None
+    """Also write the games to this Parquet file."""
+    json: bool = False
+    """Print JSON."""
+    env_args: EnvArgs = ()
+    """Arguments of the game: maze=umaze ..."""
+
+    def run(self) -> int:
+        from lmgym.agents import load_agent
+        from lmgym.env import contract, make_env
+        from lmgym.evaluate import default_episodes, evaluate
+        from lmgym.progress import progress
+        from lmgym.tasks import evaluation_json, print_evaluations
+
+        if self.save is not None:
+            require_absent(self.save)
+        env_id, env_kwargs = self._game()
+        if self.threads is not None:
+            set_threads(self.threads)
+        agent = load_agent(self.agent, env_id, env_kwargs, temperature=self.temperature)
+        env = make_env(env_id, env_kwargs)
+        count = default_episodes(contract(env), self.episodes, env_id)
+        env.close()
+        with progress("eval", count, show=self.agent != "human") as bar, saving(self.save, self.seed) as keep:
+
+            def watch(episode: Any) -> None:
+                bar.advance()
+                keep(episode)
+
+            result = evaluate(
+                agent,
+                env_id,
+                env_kwargs=env_kwargs,
+                episodes=count,
+                seed=self.seed,
+                num_envs=1 if self.agent == "human" else self.batch,
+                watch=watch,
+            )
+        if self.json:
+            print(json.dumps(evaluation_json(result), indent=2))
+        else:
+            print_evaluations([result])
+        return 0
+
+    def _game(self) -> tuple[str, dict[str, Any]]:
+        if self.env is not None:
+            return self.env, parsed(self.env_args)
+        if not Path(self.agent).is_dir():
+            raise UsageError("--env is missing: which game is the agent to play?")
+        from lmgym.run import read_record
+
+        recipe = read_record(Path(self.agent))["recipe"]
+        return recipe["env_id"], {**recipe["env_kwargs"], **parsed(self.env_args)}
+
+
+@dataclass(frozen=True)
+class Play:
+    """Play a game at the keyboard, or watch an agent play it."""
+
+    env: tyro.conf.Positional[str]
+    """Id of the game."""
+    agent: str = "human"
+    """human, random, behaviour, expert, a run folder, my_pkg:MyAgent."""
+    seed: int = 0
+    """Which game."""
+    temperature: float = 1.0
+    """Of a policy: 1 samples as trained, 0 takes the most likely token."""
+    env_args: EnvArgs = ()
+    """Arguments of the game: maze=umaze ..."""
+
+    def run(self) -> int:
+        from lmgym.agents import load_agent
+        from lmgym.evaluate import play_one
+        from lmgym.tasks import print_game, print_rules
+
+        env_kwargs = parsed(self.env_args)
+        agent = load_agent(self.agent, self.env, env_kwargs, temperature=self.temperature)
+        if self.agent == "human":
+            print_rules(self.env, env_kwargs)
+        episode = play_one(agent, self.env, env_kwargs, seed=self.seed)
+        print_game(episode, whole=self.agent != "human")
+        return 0
+
+
+def methods() -> list[str]:
+    """Return the names of the methods in `lmgym.algorithms`."""
+    return [module.name for module in pkgutil.iter_modules(import_module("lmgym.algorithms").__path__)]
+
+
+def method_module(name: str) -> Any:
+    """Import a method by its name, or by dotted name one outside lmgym. Raises UsageError for an unknown one."""
+    if "." not in name and name not in methods():
+        raise unknown("method", name, methods())
+    try:
+        module = import_module(name if "." in name else f"lmgym.algorithms.{name}")
+    except ModuleNotFoundError as error:
+        raise UsageError(f"cannot import the method {name!r}: {error}") from error
+    if not (dataclasses.is_dataclass(getattr(module, "Config", None)) and callable(getattr(module, "train", None))):
+        raise UsageError(f"{name} is no method: it needs a dataclass Config and a function train(run, config)")
+    return module
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """What every training run is told."""
+
+    env: str
+    """Id of the game."""
+    out: Path | None = None
+    """Folder of the run; runs/METHOD-GAME-seedN if left out. The same command goes on where it stopped."""
+    data: Path | None = None
+    """File of offline episodes; the game's default data set is collected if left out."""
+    seed: int = 0
+    """Seed of data collection, weights and order."""
+    threads: int | None = None
+    """Processor threads; 1 is safe on a busy machine."""
+    tensorboard: bool = False
+    """Also write metrics for TensorBoard (pip install lmgym[tensorboard])."""
+    env_args: EnvArgs = ()
+    """Arguments of the game: maze=umaze ..."""
+
+
+def train_command(method: str) -> type:
+    """Return the command that trains with a method: its config's fields are options beside the common ones."""
+    module = method_module(method)
+
+    def run(self: Any) -> int:
+        return train(method, module, self.run_options, self.config)
+
+    fields: list[Any] = [
+        ("run_options", Annotated[TrainOptions, tyro.conf.arg(name="")]),
+        ("config", module.Config, dataclasses.field(default_factory=module.Config)),
+    ]
+    command = dataclasses.make_dataclass("Train", fields, frozen=True, namespace={"run": run})
+    command.__doc__ = (module.__doc__ or "").strip().partition("\n")[0]
+    return command
+
+
+def train(method: str, module: Any, options: TrainOptions, config: Any) -> int:
+    """Open the run, train unless it is finished, and say how to evaluate it."""
+    from lmgym.env import make_env
+    from lmgym.progress import console
+    from lmgym.run import Recipe, opened
+
+    env_kwargs = parsed(options.env_args)
+    make_env(options.env, env_kwargs).close()
+    if options.data is not None and not options.data.is_file():
+        raise UsageError(f"{options.data} does not exist")
+    if options.threads is not None:
+        set_threads(options.threads)
+    name = options.env.rpartition("/")[2].replace(":", "-")
+    folder = options.out or Path("runs") / f"{method}-{name}-seed{options.seed}"
+    recipe = Recipe(
+        method=method,
+        env_id=options.env,
+        env_kwargs=env_kwargs,
+        seed=options.seed,
+        data=None if options.data is None else str(options.data),
+        config=dataclasses.asdict(config),
+    )
+    with opened(folder, recipe) as run:
+        if run.finished:
+            console.print(f"{folder} is finished already")
+        else:
+            run.tensorboard = options.tensorboard
+            module.train(run, config)
+    if int(os.environ.get("RANK", "0")) == 0:
+        print(f"lmgym eval {folder}")
+    return 0
+
+
+def set_threads(count: int) -> None:
+    """Set the number of processor threads that PyTorch computes with."""
+    require_positive("threads", count)
+    import torch
+
+    torch.set_num_threads(count)
+
+
+def require_positive(name: str, value: int) -> None:
+    """Raise UsageError unless `value` is 1 or more."""
+    if value < 1:
+        raise UsageError(f"--{name} is 1 or more, not {value}")
+
+
+def require_absent(path: Path) -> None:
+    """Raise UsageError where writing to `path` would replace something."""
+    if path.exists():
+        raise UsageError(f"{path} exists already; choose another --out or remove it")
+
+
+@contextmanager
+def saving(path: Path | None, series: int) -> Iterator[Any]:
+    """Yield a function that keeps episodes for `path`; for None it forgets them."""
+    if path is None:
+        yield lambda _: None
+        return
+    from lmgym.store import writing
+
+    with writing(path) as writer:
+        yield writer.add
+        writer.finish(series)
+
+
+def print_metadata(path: Path, metadata: Any) -> None:
+    """Print a file's metadata as aligned lines."""
+    found = metadata.statistics
+    success = "not reported" if found.success_rate is None else f"{found.success_rate:.3f}"
+    commit = metadata.code.get("commit") or "no commit"
+    lines: Mapping[str, Any] = {
+        "file": path,
+        "game": f"{metadata.env_id} {metadata.env_kwargs or ''}".rstrip(),
+        "agent": f"{metadata.agent}, seed {metadata.series}",
+        "episodes": f"{found.episodes:,}",
+        "return": f"{found.mean_return:.3f} (std {found.std_return:.3f})",
+        "success": success,
+        "turns": f"{found.mean_turns:.2f} (std {found.std_turns:.2f})",
+        "invalid": f"{found.invalid_rate:.4f} of actions",
+        "truncated": f"{found.truncated_rate:.3f} of episodes",
+        "errors": found.errors,
+        "made with": f"lmgym {metadata.code.get('lmgym')}, {commit}",
+        "checksum": metadata.checksum,
+    }
+    for name, value in lines.items():
+        print(f"{name:<10} {value}")
+
+
+COMMANDS: dict[str, type] = {
+    "tasks": Tasks,
+    "check": Check,
+    "collect": Collect,
+    "data info": DataInfo,
+    "data import-lmrl": DataImportLmrl,
+    "eval": Eval,
+    "play": Play,
+}

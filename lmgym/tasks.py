@@ -1,0 +1,142 @@
+"""What people read: the list of games, results of evaluations, a game as it was played."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import gymnasium
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from lmgym.env import contract, make_env
+from lmgym.episode import Episode
+from lmgym.evaluate import Evaluation
+
+MIN_WIDTH = 120
+
+
+def list_tasks() -> list[dict[str, Any]]:
+    """Return what is known of every registered game of lmgym, as plain values."""
+    return [_task(env_id) for env_id in sorted(gymnasium.registry) if env_id.startswith("lmgym/")]
+
+
+def _task(env_id: str) -> dict[str, Any]:
+    env = make_env(env_id)
+    rules = contract(env)
+    env.close()
+    scale = rules.reference
+    return {
+        "id": env_id,
+        "max_turns": env.spec.max_episode_steps if env.spec else None,
+        "history": rules.history,
+        "data_episodes": rules.data_episodes,
+        "evaluation_episodes": rules.evaluation_episodes,
+        "official_starts": len(rules.official_starts),
+        "data_success": scale and scale.data_success,
+        "data_turns": scale and scale.data_turns,
+        **{name: None if scale is None else getattr(scale, name)._asdict() for name in ("min", "data", "best")},
+    }
+
+
+def print_tasks(tasks: Sequence[Mapping[str, Any]]) -> None:
+    """Print the games as a table, and below it where each reference score comes from."""
+    table = Table(title="Games", caption="history: pieces of text the agent sees; data: the default offline data set")
+    for heading in ("game", "turns", "history", "episodes", "success", "length", "min", "data mean", "best"):
+        table.add_column(heading, justify="left" if heading == "game" else "right", no_wrap=True)
+    for task in tasks:
+        table.add_row(
+            task["id"],
+            _number(task["max_turns"], "d"),
+            "all" if task["history"] is None else str(task["history"]),
+            _number(task["data_episodes"], ",d"),
+            _number(task["data_success"], ".2f"),
+            _number(task["data_turns"], ".1f"),
+            *(_number(task[name] and task[name]["value"], ".2f") for name in ("min", "data", "best")),
+        )
+    console = _console()
+    console.print(table)
+    for task in tasks:
+        for name in ("min", "data", "best"):
+            if task[name]:
+                console.print(f"{task['id']} {name} {task[name]['value']:.2f}: {task[name]['how']}", highlight=False)
+
+
+def evaluation_json(result: Evaluation) -> dict[str, Any]:
+    """Return an evaluation as plain values."""
+    return {**asdict(result), "mean_return": result.mean_return._asdict()}
+
+
+def print_evaluations(results: Sequence[Evaluation], title: str | None = None) -> None:
+    """Print evaluations as one table."""
+    table = Table(title=title)
+    headings = (
+        "game",
+        "agent",
+        "return",
+        "95 % interval",
+        "score",
+        "success",
+        "turns",
+        "invalid",
+        "episodes",
+    )
+    for heading in headings:
+        table.add_column(heading, justify="left" if heading in ("game", "agent") else "right")
+    for result in results:
+        mean, low, high = result.mean_return
+        table.add_row(
+            result.env_id,
+            result.agent,
+            f"{mean:.2f}",
+            f"{low:.2f} to {high:.2f}",
+            _number(result.score, ".1f"),
+            _number(result.success_rate, ".3f"),
+            f"{result.turns:.1f}",
+            f"{result.invalid_rate:.2%}",
+            f"{result.episodes:,}",
+        )
+    console = _console()
+    console.print(table)
+    for result in results:
+        if result.errors:
+            console.print(f"{result.agent}: {result.errors} games failed, the first with {result.first_error}")
+
+
+def print_rules(env_id: str, env_kwargs: Mapping[str, Any]) -> None:
+    """Tell a person what can be typed."""
+    env = make_env(env_id, env_kwargs)
+    env.reset(seed=0)
+    listed = getattr(env.unwrapped, "choices", lambda: None)()
+    limit = env.spec.max_episode_steps if env.spec else None
+    env.close()
+    print(f"{env_id}{f', {limit} turns at most' if limit else ''}; end with Ctrl-D")
+    if listed:
+        more = f", ... ({len(listed)} in all)" if len(listed) > 12 else ""
+        print(f"for example: {', '.join(listed[:12])}{more}")
+
+
+def print_game(episode: Episode, *, whole: bool) -> None:
+    """Print a game: all of it, or only how it ended."""
+    console = _console()
+    shown = episode.turns if whole else episode.turns[-1:]
+    for turn in shown:
+        if turn.by_agent:
+            mark = f"  [{turn.reward:g}]" + (" invalid" if turn.invalid else "")
+            console.print(Text.assemble("> ", (turn.text, "bold cyan"), (mark, "dim")))
+        else:
+            console.print(Text(turn.text))
+    ended = "terminated" if episode.terminated else "truncated"
+    success = "" if episode.success is None else f", {'solved' if episode.success else 'not solved'}"
+    console.print(f"{ended}{success}: return {episode.total_reward:g} in {len(episode.actions)} turns")
+    if episode.error:
+        console.print(f"error: {episode.error}")
+
+
+def _console() -> Console:
+    console = Console()
+    return console if console.is_terminal else Console(width=max(MIN_WIDTH, console.width))
+
+
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)

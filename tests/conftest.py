@@ -1,0 +1,40 @@
+"""What tests share: threads, a tiny policy, and all that is registered."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from lmgym.env import contract, make_env
+from lmgym.policy import MAX_TOKENS, Policy
+from lmgym.tokens import View
+from lmgym.vocabulary import build_tokenizer
+
+torch.set_num_threads(1)  # several test processes share few cores
+
+
+@pytest.fixture
+def tiny_policy() -> Callable[..., Policy]:
+    """A factory of policies with random weights for a game: `tiny_policy(env_id, kind="word", seed=0)`."""
+
+    def make(env_id: str, kind: str = "word", seed: int = 0, **view: Any) -> Policy:
+        from lmgym.agents import load_agent
+        from lmgym.evaluate import collect
+
+        episodes = list(collect(load_agent("random", env_id), env_id, episodes=20))
+        texts = [turn.text + "\n" for episode in episodes for turn in episode.turns]
+        env = make_env(env_id)
+        rules = contract(env)
+        env.close()
+        seen = View.of(rules.history, rules.max_reply_chars, view.pop("max_tokens", MAX_TOKENS))
+        return Policy.from_preset("0.1M", build_tokenizer(kind, texts), seen, seed=seed).eval()
+
+    return make
+
+
+@pytest.fixture
+def root() -> Path:
+    """The top folder of the repository."""
+    return Path(__file__).parent.parent

@@ -1,0 +1,168 @@
+"""Small games for the tests: one that every method must learn, one without our base class, and broken ones."""
+
+import random
+from typing import Any
+
+import gymnasium
+from gymnasium import spaces
+
+from lmgym.env import AnyText, TextEnv
+from lmgym.scores import Reference, Score
+
+COLOURS = ("red", "blue", "green")
+LOWER = "abcdefghijklmnopqrstuvwxyz"
+
+
+class Echo(TextEnv):
+    """Repeat the colour that is shown: 1 for each of three, else 0. The optimum is 3."""
+
+    metadata = {"render_modes": []}  # noqa: RUF012
+    history = None
+    max_reply_chars = 8
+    tokenizer = "word"
+    preset = "0.1M"
+    data_episodes = 200
+    evaluation_episodes = 60
+    optimum = 3.0
+    reference = Reference(Score(0.0, "no colour right"), Score(2.1, "by design"), Score(3.0, "all right"))
+
+    def __init__(self, render_mode: str | None = None) -> None:
+        self.render_mode = render_mode
+        self.observation_space = spaces.Text(8, min_length=0, charset=LOWER)
+        self.action_space = AnyText(COLOURS)
+        self._shown = ""
+        self._left = 0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
+        super().reset(seed=seed)
+        self._left = 3
+        return self._next(), {}
+
+    def _next(self) -> str:
+        self._shown = COLOURS[int(self.np_random.integers(3))]
+        return self._shown
+
+    def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
+        reward = float(action.strip() == self._shown)
+        self._left -= 1
+        info = {} if action in COLOURS else {"invalid": "not a colour"}
+        return self._next(), reward, self._left == 0, False, {"success": bool(reward), **info}
+
+    def choices(self) -> tuple[str, ...]:
+        return COLOURS
+
+    def expert(self) -> str:
+        return self._shown
+
+    def behaviour(self) -> str:
+        if self.behaviour_random.random() < 0.55:
+            return self._shown
+        return COLOURS[int(self.behaviour_random.integers(3))]
+
+
+class Foreign(gymnasium.Env[str, str]):
+    """Guess a digit; knows nothing of lmgym. Plain Gymnasium spaces."""
+
+    metadata = {"render_modes": []}  # noqa: RUF012
+    observation_space = spaces.Text(10, charset=LOWER)
+    action_space = spaces.Text(3, charset="0123456789")
+
+    def __init__(self, render_mode: str | None = None) -> None:
+        self.render_mode = render_mode
+        self._digit = 0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
+        super().reset(seed=seed)
+        self._digit = int(self.np_random.integers(10))
+        return "guess", {}
+
+    def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
+        right = action == str(self._digit)
+        return ("right" if right else "wrong"), float(right), right, False, {}
+
+
+class BothFlags(Echo):
+    """Ends by terminating and truncating at once."""
+
+    def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
+        observation, reward, ended, _, info = super().step(action)
+        return observation, reward, ended, ended, info
+
+
+class GlobalChance(Echo):
+    """Draws from the generator that the whole process shares."""
+
+    def _next(self) -> str:
+        self._shown = random.choice(COLOURS)
+        return self._shown
+
+
+class Leaky(Echo):
+    """Remembers how many games it has played, and shows it."""
+
+    games = 0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
+        self.games += 1
+        observation, info = super().reset(seed=seed, options=options)
+        return observation if self.games < 3 else observation[::-1], info
+
+
+class Fragile(Echo):
+    """Believes that every action is ASCII."""
+
+    def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
+        action.encode("ascii")
+        return super().step(action)
+
+
+class NarrowSpace(Echo):
+    """Its observation space lacks letters that it shows."""
+
+    def __init__(self, render_mode: str | None = None) -> None:
+        super().__init__(render_mode)
+        self.observation_space = spaces.Text(8, charset="redblu")
+
+
+class HashOrder(Echo):
+    """Its order of colours hangs on the hash seed of the process."""
+
+    def _next(self) -> str:
+        self._shown = list(set(COLOURS))[int(self.np_random.integers(3))]
+        return self._shown
+
+
+class Failing(Echo):
+    """Breaks down in the second turn of every third game."""
+
+    def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
+        if self._left == 2 and self.np_random.random() < 0.34:
+            raise RuntimeError("the wheel came off")
+        return super().step(action)
+
+
+for game in (Echo, BothFlags, GlobalChance, Leaky, Fragile, NarrowSpace, HashOrder, Failing):
+    gymnasium.register(f"test/{game.__name__}-v0", entry_point=f"tests.games:{game.__name__}", max_episode_steps=10)
+gymnasium.register("test/Foreign-v0", entry_point="tests.games:Foreign", max_episode_steps=5)
+
+ECHO = "tests.games:test/Echo-v0"
+FOREIGN = "tests.games:test/Foreign-v0"
+
+
+class RightAgent:
+    """An agent of a user: repeats the last observation."""
+
+    def act(self, conversation: list[Any]) -> str:
+        return conversation[-1].text
+
+
+class TroubledAgent:
+    """Fails on the colour blue, and cannot be made where its seed is odd."""
+
+    def reset(self, seed: int) -> None:
+        self.seed = seed
+
+    def act(self, conversation: list[Any]) -> str:
+        if conversation[-1].text == "blue":
+            raise LookupError("no blue")
+        return conversation[-1].text

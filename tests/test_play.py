@@ -1,0 +1,165 @@
+"""Rollouts and play: order, batch size, failures, and that play sees what training sees."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+from lmgym.agents import ClassAgent, load_agent
+from lmgym.env import contract, make_env
+from lmgym.episode import Episode, Turn
+from lmgym.errors import UsageError
+from lmgym.evaluate import Stream, collect, evaluate, evaluation_starts, game_seed
+from lmgym.play import PolicyAgent
+from lmgym.policy import Policy
+from lmgym.rollout import Start, rollout
+from lmgym.tokens import TokenDataset
+from tests.games import COLOURS, ECHO, FOREIGN
+
+MAZES = ["lmgym/FOMaze-v0", "lmgym/POMaze-v0"]
+
+
+@pytest.mark.parametrize("env_id", [*MAZES, ECHO])
+@pytest.mark.parametrize("agent", ["random", "policy"])
+def test_games_do_not_depend_on_how_many_are_played_at_once(
+    env_id: str, agent: str, tiny_policy: Callable[..., Policy]
+) -> None:
+    def played(num_envs: int) -> list[Episode]:
+        player = PolicyAgent(tiny_policy(env_id)) if agent == "policy" else load_agent("random", env_id)
+        return list(collect(player, env_id, episodes=9, num_envs=num_envs))
+
+    one_by_one = played(1)
+    assert len(one_by_one) == 9
+    assert [episode.seed for episode in one_by_one] == [game_seed(Stream.COLLECT, 0, n) for n in range(9)]
+    assert played(4) == one_by_one if agent == "random" else texts(played(4)) == texts(one_by_one)
+    assert texts(played(64)) == texts(one_by_one)
+
+
+def texts(episodes: list[Episode]) -> list[list[tuple[str, object]]]:
+    return [[(turn.text, turn.token_ids) for turn in episode.turns] for episode in episodes]
+
+
+@pytest.mark.parametrize("env_id", [*MAZES, ECHO])
+@pytest.mark.parametrize("kind", ["char", "phrase"])
+def test_play_and_training_compute_the_same_probabilities(
+    env_id: str, kind: str, tiny_policy: Callable[..., Policy]
+) -> None:
+    """The log-probabilities noted while sampling equal those of the training forward on the encoded rows."""
+    policy = tiny_policy(env_id, kind, max_tokens=600 if kind == "char" else 1024)
+    episodes = list(collect(PolicyAgent(policy), env_id, episodes=3))
+    data = TokenDataset(episodes, policy.codec, policy.view)
+    rows = data.rows_with_actions()
+    assert len(rows) > 3 or env_id == ECHO
+    for chunk in np.array_split(rows, max(1, len(rows) // 64)):
+        batch = data.batch(chunk)
+        with torch.no_grad():
+            logits = policy(batch).logits
+        logits[:, sorted(policy.codec.banned)] = -torch.inf
+        logprobs = logits.log_softmax(-1).gather(1, batch.action_ids[:, None])[:, 0]
+        torch.testing.assert_close(logprobs, batch.logprobs[batch.action_mask], rtol=1e-4, atol=1e-5)
+
+
+def test_sampling_follows_the_distribution(tiny_policy: Callable[..., Policy]) -> None:
+    agent = PolicyAgent(tiny_policy(ECHO))
+    logits = torch.log(torch.tensor([[0.5, 0.2, 0.3]])).repeat(4000, 1)
+    agent._banned = torch.tensor([], dtype=torch.int64)
+    tokens, logprobs = agent._draw(logits, np.random.default_rng(0).random(4000).tolist())
+    shares = np.bincount(tokens, minlength=3) / 4000
+    assert shares == pytest.approx([0.5, 0.2, 0.3], abs=0.03)
+    assert np.exp(logprobs[0]) == pytest.approx([0.5, 0.2, 0.3][tokens[0]], abs=1e-6)
+    agent._banned = torch.tensor([0])
+    tokens, _ = agent._draw(logits, np.random.default_rng(0).random(4000).tolist())
+    assert set(tokens) == {1, 2}
+    agent.temperature = 0.0
+    assert set(agent._draw(logits, [0.0] * 4000)[0]) == {2}
+
+
+def test_a_policy_never_says_a_special_token_and_stops_in_time(tiny_policy: Callable[..., Policy]) -> None:
+    policy = tiny_policy(ECHO, "char")
+    for episode in collect(PolicyAgent(policy), ECHO, episodes=20):
+        for turn in episode.actions:
+            assert turn.token_ids is not None
+            assert len(turn.token_ids) <= policy.view.max_reply_tokens
+            assert not policy.codec.banned & set(turn.token_ids)
+            assert policy.codec.terminator not in turn.token_ids[:-1]
+            assert turn.text == policy.codec.decode_action(turn.token_ids)
+            assert "\n" not in turn.text
+
+
+def test_negative_temperatures_are_refused(tiny_policy: Callable[..., Policy]) -> None:
+    with pytest.raises(UsageError, match="temperature"):
+        PolicyAgent(tiny_policy(ECHO), temperature=-1.0)
+
+
+def test_a_failing_game_is_recorded_and_the_others_go_on() -> None:
+    env_id = "tests.games:test/Failing-v0"
+    episodes = list(collect(load_agent("expert", env_id), env_id, episodes=30, num_envs=4))
+    failed = [episode for episode in episodes if episode.error]
+    assert len(episodes) == 30
+    assert 0 < len(failed) < 30
+    assert failed[0].error == "environment: RuntimeError: the wheel came off"
+    assert all(episode.truncated and not episode.terminated for episode in failed)
+    assert len(failed[0].actions) == 2
+    assert all(episode.total_reward == 3 for episode in episodes if not episode.error)
+
+
+def test_agents_of_a_user() -> None:
+    good = evaluate(load_agent("tests.games:RightAgent", ECHO), ECHO)
+    assert good.mean_return.mean == 3.0
+    troubled = evaluate(load_agent("tests.games:TroubledAgent", ECHO), ECHO)
+    assert 0 < troubled.errors < troubled.episodes
+    assert troubled.first_error == "agent: LookupError: no blue"
+
+
+def test_a_foreign_game_is_played(tiny_policy: Callable[..., Policy]) -> None:
+    episodes = list(collect(load_agent("random", FOREIGN), FOREIGN, episodes=20))
+    assert all(len(episode.actions) <= 5 for episode in episodes)
+    assert len({episode.actions[0].text for episode in episodes}) > 5
+    assert len(list(collect(PolicyAgent(tiny_policy(FOREIGN)), FOREIGN, episodes=3))) == 3
+    with pytest.raises(UsageError, match="no behaviour"):
+        load_agent("behaviour", FOREIGN)
+
+
+def test_max_turns_cuts_games_without_a_limit() -> None:
+    (episode,) = rollout(load_agent("random", MAZES[0]), MAZES[0], [Start(0, {"start": (1, 1)})], max_turns=7)
+    assert len(episode.actions) == 7
+    assert episode.truncated
+
+
+class LateArrival:
+    """From the cell above the goal: 99 bumps, then the move that arrives."""
+
+    def act(self, conversation: list[Turn]) -> str:
+        return "move left" if len(conversation) < 2 * 99 else "move down"
+
+
+def test_the_last_move_that_arrives_terminates_only() -> None:
+    """Gymnasium's limit reports truncation beside the end of the task; an episode is one of the two."""
+    start = Start(0, {"start": (7, 6)})
+    (episode,) = rollout(ClassAgent("late", LateArrival), MAZES[0], [start])
+    assert (episode.terminated, episode.truncated, len(episode.actions)) == (True, False, 100)
+
+
+def test_streams_of_seeds_never_meet() -> None:
+    seeds = {game_seed(stream, seed, index) for stream in Stream for seed in range(9) for index in range(99)}
+    assert len(seeds) == len(Stream) * 9 * 99
+    assert max(seeds) < 1 << 63
+    for wrong in (-1, 1 << 28):
+        with pytest.raises(UsageError):
+            game_seed(Stream.EVALUATE, wrong, 0)
+
+
+def test_evaluation_starts_everywhere_equally_often() -> None:
+    rules = contract(make_env(MAZES[0]))
+    starts = list(evaluation_starts(rules, 50, seed=3))
+    cells = [start.options["start"] for start in starts]
+    assert {cells.count(cell) for cell in cells} == {2}
+    assert len(set(cells)) == 25
+    with pytest.raises(UsageError, match="nearest to 30: 25"):
+        evaluate(load_agent("random", MAZES[0]), MAZES[0], episodes=30)
+
+
+def test_random_agents_choose_all_that_is_valid() -> None:
+    episodes = collect(load_agent("random", ECHO), ECHO, episodes=30)
+    assert {turn.text for episode in episodes for turn in episode.actions} == set(COLOURS)

@@ -1,0 +1,196 @@
+"""Text becomes tokens once: rows against a slow reference, windows, sampled tokens, batches."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import torch
+
+from lmgym.agents import load_agent
+from lmgym.env import contract, make_env
+from lmgym.episode import Episode, Turn
+from lmgym.errors import UsageError
+from lmgym.evaluate import collect
+from lmgym.tokens import Codec, TokenDataset, View, Window, encode_episode
+from lmgym.vocabulary import BOUNDARIES, build_tokenizer
+
+TEXTS = ["the goal is at 8, 6.", "walls to your left", "move up", "move down", "", "ok"]
+
+
+def codec(kind: str = "word") -> Codec:
+    return Codec(build_tokenizer(kind, [text + "\n" for text in TEXTS] * 3))
+
+
+def conversation(lengths: Sequence[tuple[int, int]], *, terminated: bool = True) -> Episode:
+    """An episode whose pieces have given numbers of characters; rewards 1, 2, 3, ..."""
+    turns: list[Turn] = []
+    for number, (seen, said) in enumerate(lengths, start=1):
+        turns += [Turn("a" * seen, by_agent=False), Turn("b" * said, by_agent=True, reward=float(number))]
+    turns.append(Turn("c", by_agent=False))
+    return Episode(tuple(turns), terminated=terminated, truncated=not terminated, env_id="x", seed=0, agent="a")
+
+
+@pytest.fixture
+def letters() -> Codec:
+    """One token a character."""
+    return Codec(build_tokenizer("char", ["abc\n"]))
+
+
+@pytest.mark.parametrize("kind", BOUNDARIES)
+def test_every_kind_of_tokenizer_gives_the_text_back(kind: str) -> None:
+    encoder = codec(kind)
+    for text in TEXTS:
+        ids = encoder.encode(text)
+        assert ids[-1] == encoder.terminator
+        assert encoder.terminator not in ids[:-1]
+        assert encoder.decode_action(ids) == text
+    assert encoder.tokenizer.unk_token_id in encoder.encode("ß")
+    assert encoder.stops == {encoder.terminator}
+    assert encoder.banned == {encoder.tokenizer.pad_token_id, encoder.tokenizer.unk_token_id}
+
+
+def test_kinds_differ_in_what_they_merge() -> None:
+    lengths = {kind: len(codec(kind).encode("the goal is at 8, 6.")) for kind in BOUNDARIES}
+    assert lengths["char"] == 21
+    assert lengths["phrase"] < lengths["word"] < lengths["char"]
+
+
+def test_an_unknown_kind_names_the_nearest() -> None:
+    with pytest.raises(UsageError, match="did you mean 'phrase'"):
+        build_tokenizer("phrases", [])
+
+
+def test_a_tokenizer_is_the_same_each_time_and_tells_itself_apart() -> None:
+    assert codec("phrase").fingerprint == codec("phrase").fingerprint != codec("word").fingerprint
+
+
+def slow_rows(episode: Episode, encoder: Codec, view: View) -> list[tuple[list[int], list[int], list[int]]]:
+    """The definition, action by action: (context tokens, action tokens, the turns in view)."""
+    found = []
+    seen, said = episode.observations, episode.actions
+    start = 0
+    for index in range(len(said)):
+        kept = [encoder.encode(turn.text)[-view.max_observation_tokens :] for turn in seen]
+        done = [encoder.encode(turn.text)[: view.max_reply_tokens] for turn in said]
+
+        def tokens(first: int, last: int = index, kept: list = kept, done: list = done) -> list[int]:
+            pieces = [piece for turn in range(first, last) for piece in (kept[turn], done[turn])]
+            return [token for piece in [*pieces, kept[last]] for token in piece]
+
+        def fits(first: int, turns: int | None, room: int, last: int = index, tokens: object = tokens) -> bool:
+            few = turns is None or last - first + 1 <= turns
+            return few and len(tokens(first)) + view.max_reply_tokens <= room  # type: ignore[operator]
+
+        if not fits(start, view.max_turns, view.max_tokens):
+            half = None if view.max_turns is None else (view.max_turns + 1) // 2
+            start = next((s for s in range(start, index) if fits(s, half, view.max_tokens // 2)), index)
+        found.append((tokens(start), list(done[index]), list(range(start, index + 1))))
+    return found
+
+
+@pytest.mark.parametrize("max_turns", [None, 1, 2, 3, 4, 7])
+@pytest.mark.parametrize("max_tokens", [24, 40, 1000])
+@pytest.mark.parametrize("terminated", [True, False])
+def test_rows_hold_every_action_once_with_its_context(
+    letters: Codec, max_turns: int | None, max_tokens: int, terminated: bool
+) -> None:
+    generator = np.random.default_rng(7)
+    lengths = [(int(generator.integers(0, 30)), int(generator.integers(0, 12))) for _ in range(15)]
+    episode = conversation(lengths, terminated=terminated)
+    view = View(max_turns=max_turns, max_tokens=max_tokens, max_reply_tokens=6)
+    rows = encode_episode(episode, letters, view)
+    learned = []
+    for row in rows:
+        assert len(row.ids) <= view.max_tokens
+        assert len({len(values) for values in row[:5]}) == 1
+        place = 0
+        while place < len(row.ids):
+            if row.action_mask[place]:
+                end = place
+                while end < len(row.ids) and row.action_mask[end]:
+                    end += 1
+                learned.append((row.ids[:place], row.ids[place:end]))
+                place = end
+            place += 1
+    assert learned == [(context, action) for context, action, _ in slow_rows(episode, letters, view)]
+    rewards = [reward for row in rows for reward in row.rewards if reward]
+    assert rewards == [float(number) for number in range(1, 16)]
+    ends = [flag for row in rows for flag in row.not_done if not flag]
+    assert len(ends) == (1 if terminated else 0)
+    assert [row.continues for row in rows] == [True] * (len(rows) - 1) + [False]
+
+
+def test_the_reward_and_the_end_stand_at_the_terminator(letters: Codec) -> None:
+    (row,) = encode_episode(conversation([(1, 2)]), letters, View(None, 100, 10))
+    assert row.action_mask == [False, False, True, True, True]
+    assert row.ids[-1] == letters.terminator
+    assert row.rewards == [0, 0, 0, 0, 1.0]
+    assert row.not_done == [True, True, True, True, False]
+
+
+def test_the_state_after_a_truncated_episode_is_kept(letters: Codec) -> None:
+    whole = encode_episode(conversation([(1, 1)], terminated=False), letters, View(None, 100, 10))
+    assert len(whole) == 1
+    assert letters.tokenizer.decode(whole[0].ids) == "a\nb\nc\n"
+    steps = encode_episode(conversation([(1, 1)], terminated=False), letters, View(1, 100, 10))
+    assert [letters.tokenizer.decode(row.ids) for row in steps] == ["a\nb\n", "c\n"]
+    assert not any(steps[1].action_mask)
+    assert steps[0].continues
+
+
+def test_play_and_training_ask_the_same_window() -> None:
+    view = View(max_turns=4, max_tokens=100, max_reply_tokens=5)
+    window, starts = Window(view), []
+    for _ in range(12):
+        starts.append(window.observe(4))
+        window.act(2)
+    assert starts == [0, 0, 0, 0, 3, 3, 3, 6, 6, 6, 9, 9]
+
+
+@pytest.mark.parametrize(("history", "turns"), [(None, None), (1, 1), (2, 1), (3, 2), (40, 20), (41, 21)])
+def test_a_history_of_pieces_is_whole_turns(history: int | None, turns: int | None) -> None:
+    assert View.of(history, 10, 1000).max_turns == turns
+
+
+def test_sampled_tokens_survive_untouched() -> None:
+    """A spelling that encoding would never choose stays as it was sampled, with its log-probabilities."""
+    encoder = codec("phrase")
+    spelled = [encoder.tokenizer.encode(letter)[0] for letter in "ok"]
+    assert tuple(spelled) != encoder.encode("ok")[:-1]
+    turn = Turn("ok", by_agent=True, reward=1.0, token_ids=(*spelled, encoder.terminator), logprobs=(-1.0, -2.0, -3.0))
+    base = Episode((Turn("move up", by_agent=False), turn), True, False, "x", 0, "a", tokenizer=encoder.fingerprint)
+    (row,) = encode_episode(base, encoder, View(None, 100, 10))
+    assert row.ids[-3:] == [*spelled, encoder.terminator]
+    assert row.logprobs[-3:] == [-1.0, -2.0, -3.0]
+    foreign = Episode(base.turns, True, False, "x", 0, "a", tokenizer="another")
+    (row,) = encode_episode(foreign, encoder, View(None, 100, 10))
+    assert row.ids[-2:] == list(encoder.encode("ok"))
+
+
+@pytest.mark.parametrize("env_id", ["lmgym/FOMaze-v0", "lmgym/POMaze-v0"])
+def test_a_batch_is_its_rows_filled_on_the_right(env_id: str) -> None:
+    episodes = list(collect(load_agent("behaviour", env_id), env_id, episodes=4))
+    encoder = Codec(build_tokenizer("phrase", [turn.text + "\n" for e in episodes for turn in e.turns]))
+    rules = contract(make_env(env_id))
+    view = View.of(rules.history, rules.max_reply_chars, 1024)
+    rows = [row for episode in episodes for row in encode_episode(episode, encoder, view)]
+    data = TokenDataset(episodes, encoder, view)
+    assert len(data) == len(rows)
+    chosen = [0, len(rows) - 1, 1, 2]
+    batch = data.batch(chosen)
+    for place, index in enumerate(chosen):
+        length = len(rows[index].ids)
+        assert batch.attention_mask[place].sum() == length
+        for name in ("ids", "action_mask", "rewards", "not_done", "logprobs"):
+            assert getattr(batch, name)[place, :length].tolist() == pytest.approx(getattr(rows[index], name))
+            filling = getattr(batch, name)[place, length:]
+            assert name in ("ids", "not_done") or not filling.any()
+            assert name != "not_done" or filling.all()
+    assert batch.num_actions == sum(sum(rows[index].action_mask) for index in chosen)
+    expected = [2 if rows[0].continues else -1, -1, 3 if rows[1].continues else -1, -1]
+    assert batch.next_row.tolist() == expected
+    assert torch.equal(batch.part(slice(1, 3)).ids, batch.ids[1:3])
+    assert batch.part(slice(1, 3)).num_actions == batch.num_actions
+    with_actions = [index for index, row in enumerate(rows) if any(row.action_mask)]
+    assert data.rows_with_actions().tolist() == with_actions
+    assert data.num_action_tokens == sum(sum(row.action_mask) for row in rows)

@@ -1,0 +1,294 @@
+"""What every method must do: learn a tiny game, repeat under a seed, go on after a kill."""
+
+import dataclasses
+import json
+import os
+import pkgutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import lmgym.algorithms
+from lmgym.agents import load_agent
+from lmgym.algorithms import bc
+from lmgym.commands import method_module
+from lmgym.env import make_env
+from lmgym.envs.maze import MOVES, Maze
+from lmgym.errors import UsageError
+from lmgym.evaluate import evaluate
+from lmgym.files import sha256
+from lmgym.policy import Policy
+from lmgym.run import Recipe, opened
+from lmgym.store import read_episodes
+from lmgym.train import OptimConfig, RowSampler, mixed_precision
+from tests.games import ECHO, Echo
+
+METHODS = [module.name for module in pkgutil.iter_modules(lmgym.algorithms.__path__)]
+VARYING = ("seconds", "tokens_per_second")
+
+
+def quick(module: ModuleType, **optim: Any) -> Any:
+    """The method's config, small enough for a test."""
+    small = {"steps": 300, "batch_tokens": 512, "checkpoint_every": 50, **optim}
+    return dataclasses.replace(module.Config(), optim=OptimConfig(**small))
+
+
+def trained(method: str, folder: Path, config: Any, seed: int = 0, env_id: str = ECHO) -> Path:
+    module = method_module(method)
+    recipe = Recipe(method, env_id, {}, seed, None, dataclasses.asdict(config))
+    with opened(folder, recipe) as run:
+        if not run.finished:
+            module.train(run, config)
+    return folder
+
+
+def metrics(folder: Path) -> list[Mapping[str, Any]]:
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    return [{k: v for k, v in json.loads(line).items() if k not in VARYING} for line in lines]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_learns_the_tiny_game_and_repeats(method: str, tmp_path: Path) -> None:
+    module = method_module(method)
+    started = time.process_time()
+    first = trained(method, tmp_path / "a", quick(module))
+    seconds = time.process_time() - started
+    greedy = evaluate(load_agent(str(first), ECHO, temperature=0.0), ECHO)
+    assert greedy.mean_return.mean >= 0.95 * Echo.optimum, f"after {seconds:.0f} s"
+    again = trained(method, tmp_path / "b", quick(module))
+    assert metrics(again) == metrics(first)
+    assert sha256(again / "model.safetensors") == sha256(first / "model.safetensors")
+    other = trained(method, tmp_path / "c", quick(module), seed=1)
+    assert sha256(other / "model.safetensors") != sha256(first / "model.safetensors")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_goes_on_where_it_was_stopped(
+    method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import lmgym.train as loop
+
+    module = method_module(method)
+    whole = trained(method, tmp_path / "whole", quick(module))
+    save, calls = loop.save_checkpoint, []
+
+    def save_twice_then_die(*arguments: Any) -> None:
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        save(*arguments)
+
+    monkeypatch.setattr(loop, "save_checkpoint", save_twice_then_die)
+    with pytest.raises(KeyboardInterrupt):
+        trained(method, tmp_path / "cut", quick(module))
+    monkeypatch.setattr(loop, "save_checkpoint", save)
+    with pytest.raises(UsageError, match="has not finished"):
+        Policy.from_pretrained(tmp_path / "cut")
+    cut = trained(method, tmp_path / "cut", quick(module))
+    assert metrics(cut) == metrics(whole)
+    assert sha256(cut / "model.safetensors") == sha256(whole / "model.safetensors")
+    assert not (cut / "checkpoints").exists()
+
+
+@pytest.mark.slow
+def test_kill_9_at_any_time_changes_no_number(tmp_path: Path) -> None:
+    """The command line, killed again and again at moments of the clock's choosing, ends as if it had not been."""
+
+    def command(folder: str) -> list[str]:
+        options = ["--steps", "300", "--batch-tokens", "512", "--checkpoint-every", "20", "--threads", "1"]
+        return [sys.executable, "-m", "lmgym", "train", "bc", "--env", ECHO, "--out", str(tmp_path / folder), *options]
+
+    subprocess.run(command("whole"), check=True, capture_output=True)
+    kills = 0
+    while not ((tmp_path / "cut" / "lmgym.json").exists()) and kills < 8:
+        process = subprocess.Popen(command("cut"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        before = set((tmp_path / "cut").glob("checkpoints/step-*"))
+        while process.poll() is None and not set((tmp_path / "cut").glob("checkpoints/step-*")) - before:
+            time.sleep(0.01)
+        if process.poll() is None:
+            time.sleep(0.15 * (kills % 3))
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            kills += 1
+    subprocess.run(command("cut"), check=True, capture_output=True)
+    assert kills >= 2
+    assert metrics(tmp_path / "cut") == metrics(tmp_path / "whole")
+    assert sha256(tmp_path / "cut" / "model.safetensors") == sha256(tmp_path / "whole" / "model.safetensors")
+
+
+@pytest.mark.slow
+def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
+    """DDP over two processors: the same run as one process that computes each step in two parts."""
+    options = ["--steps", "40", "--batch-tokens", "512", "--checkpoint-every", "20", "--learning-rate", "0.001"]
+    train = ["-m", "lmgym", "train", "bc", "--env", ECHO, *options]
+    one = [sys.executable, *train, "--out", str(tmp_path / "one"), "--accumulate", "2"]
+    subprocess.run(one, check=True, capture_output=True)
+    launch = [
+        sys.executable,
+        "-m",
+        "accelerate.commands.launch",
+        "--cpu",
+        "--num_processes",
+        "2",
+        "--num_machines",
+        "1",
+    ]
+    launch += ["--mixed_precision", "no", "--dynamo_backend", "no", *train, "--out", str(tmp_path / "two")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(launch, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr[-2000:]
+    losses = [[line["loss"] for line in metrics(tmp_path / name)] for name in ("one", "two")]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+
+
+def test_parts_of_a_step_change_nothing(tmp_path: Path) -> None:
+    whole = trained("bc", tmp_path / "1", quick(bc, steps=30, checkpoint_every=30))
+    parts = trained("bc", tmp_path / "3", quick(bc, steps=30, checkpoint_every=30, accumulate=3))
+    losses = [[line["loss"] for line in metrics(folder)] for folder in (whole, parts)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+
+
+def test_a_finished_run_is_left_alone(tmp_path: Path) -> None:
+    folder = trained("bc", tmp_path / "a", quick(bc, steps=10, checkpoint_every=10))
+    before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    trained("bc", folder, quick(bc, steps=10, checkpoint_every=10))
+    assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir() if path.name != ".lock"} == {
+        name: time for name, time in before.items() if name != ".lock"
+    }
+
+
+def test_another_command_in_the_same_folder_is_refused(tmp_path: Path) -> None:
+    folder = trained("bc", tmp_path / "a", quick(bc, steps=10, checkpoint_every=10))
+    with pytest.raises(UsageError, match=r"started with learning_rate=0\.002 and this command says 0\.1"):
+        trained("bc", folder, quick(bc, steps=10, checkpoint_every=10, learning_rate=0.1))
+    with pytest.raises(UsageError, match="started with seed=0 and this command says 1"):
+        trained("bc", folder, quick(bc, steps=10, checkpoint_every=10), seed=1)
+
+
+def test_foreign_and_damaged_folders_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("do not lose me")
+    with pytest.raises(UsageError, match=r"is not empty and holds no run\.json"):
+        trained("bc", tmp_path, quick(bc))
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "run.json").write_text("{half")
+    with pytest.raises(UsageError, match=r"run\.json is damaged"):
+        trained("bc", run, quick(bc))
+    (run / "run.json").write_text('{"format": 99}')
+    with pytest.raises(UsageError, match="is not a run of format 1"):
+        trained("bc", run, quick(bc))
+
+
+def test_two_processes_do_not_share_a_folder(tmp_path: Path) -> None:
+    recipe = Recipe("bc", ECHO, {}, 0, None, {})
+    with (
+        opened(tmp_path / "a", recipe),
+        pytest.raises(UsageError, match="another process is at work"),
+        opened(tmp_path / "a", recipe),
+    ):
+        pass
+
+
+def test_data_of_another_game_are_refused(tmp_path: Path) -> None:
+    first = trained("bc", tmp_path / "a", quick(bc, steps=10, checkpoint_every=10))
+    config = quick(bc)
+    recipe = Recipe("bc", "lmgym/FOMaze-v0", {}, 0, str(first / "data.parquet"), dataclasses.asdict(config))
+    with pytest.raises(UsageError, match=r"holds episodes of tests\.games"), opened(tmp_path / "b", recipe) as run:
+        bc.train(run, config)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"steps": 0}, "steps is 1 or more"),
+        ({"checkpoint_every": 15}, "must be a multiple of log_every"),
+        ({"precision": "bf16"}, "did you mean 'bfloat16'"),
+    ],
+)
+def test_contradictory_options_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        OptimConfig(**options)
+
+
+def test_rows_come_in_permutations_by_seed_and_step_alone() -> None:
+    rows = np.arange(100, 110)
+    sampler = RowSampler(rows, 4, seed=3)
+    stream = np.concatenate([sampler.rows_of(step) for step in range(10)])
+    for epoch in range(4):
+        assert sorted(stream[10 * epoch : 10 * epoch + 10]) == rows.tolist()
+    assert not np.array_equal(stream[:10], stream[10:20])
+    assert RowSampler(rows, 4, seed=3).rows_of(7).tolist() == stream[28:32].tolist()
+    assert not np.array_equal(RowSampler(rows, 4, seed=4).rows_of(0), stream[:4])
+
+
+def test_precision_follows_size_and_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for amx, size, expected in [(True, 5_000_000, "bf16"), (True, 100_000, "no"), (False, 5_000_000, "no")]:
+        monkeypatch.setattr("lmgym.train._has_amx", lambda amx=amx: amx)
+        assert mixed_precision("auto", size) == expected
+    assert mixed_precision("bfloat16", 10) == "bf16"
+
+
+def maze_value(probabilities: Mapping[tuple[int, int], np.ndarray], maze: Maze) -> float:
+    """Exact mean return over all starts of a policy that sees the cell, by dynamic programming over 100 moves."""
+    grid, goal = maze._grid, maze._goal
+    value = dict.fromkeys(grid.cells, 0.0)
+    for _ in range(100):
+        value = {
+            cell: sum(
+                share * (0.0 if steps[cell] == goal else -1.0 + value[steps[cell]])
+                for share, steps in zip(probabilities[cell], grid.steps.values(), strict=True)
+            )
+            for cell in grid.cells
+            if cell != goal
+        } | {goal: 0.0}
+    return float(np.mean([value[cell] for cell in grid.cells if cell != goal]))
+
+
+@pytest.mark.slow
+def test_cloning_the_maze_learns_its_data_no_more_and_no_less(tmp_path: Path) -> None:
+    """The policy's own probabilities and the data's frequencies, both valued exactly, lie within two points."""
+    env_id = "lmgym/FOMaze-v0"
+    folder = trained("bc", tmp_path / "a", bc.Config(), env_id=env_id)
+    env = make_env(env_id)
+    maze = env.unwrapped
+    assert isinstance(maze, Maze)
+    texts, counts = {}, {}
+    for cell in maze._grid.cells:
+        if cell != maze._grid.marked_goal:
+            texts[env.reset(seed=0, options={"start": cell})[0]] = cell
+            counts[cell] = np.zeros(4)
+    for episode in read_episodes(folder / "data.parquet"):
+        for seen, said in zip(episode.observations, episode.actions, strict=False):
+            counts[texts[seen.text]][list(MOVES).index(said.text)] += 1
+    data_value = maze_value({cell: count / count.sum() for cell, count in counts.items()}, maze)
+
+    policy = Policy.from_pretrained(folder)
+    learned, invalid = {}, []
+    for text, cell in texts.items():
+        shares = np.array([action_probability(policy, text, move) for move in MOVES])
+        learned[cell] = shares / shares.sum()
+        invalid.append(1 - shares.sum())
+    assert max(invalid) < 0.01
+    assert maze_value(learned, maze) == pytest.approx(data_value, abs=2.0)
+    sampled = evaluate(load_agent(str(folder), env_id), env_id, num_envs=200)
+    assert sampled.mean_return.mean == pytest.approx(data_value, abs=5.0)  # four standard errors of 800 games
+
+
+@torch.no_grad()
+def action_probability(policy: Policy, seen: str, said: str) -> float:
+    context, action = policy.codec.encode(seen), policy.codec.encode(said)
+    logits = policy.lm(torch.tensor([[*context, *action]])).logits[0].double()
+    logits[:, sorted(policy.codec.banned)] = -torch.inf
+    logprobs = logits.log_softmax(-1)
+    places = range(len(context) - 1, len(context) + len(action) - 1)
+    return float(torch.exp(sum(logprobs[place, token] for place, token in zip(places, action, strict=True))))
