@@ -439,11 +439,19 @@ def _blunders(strength: Strength, chance: np.random.Generator) -> bool:
 
 def _random_move(board: chess.Board, chance: np.random.Generator) -> chess.Move:
     # Drawing among moves that look legal until one is legal is uniform over the legal, and much faster.
-    looking = list(board.generate_pseudo_legal_moves(board.pawns))
+    own, turn = board.occupied_co[board.turn], board.turn
+    promoting = board.pawns & own & (chess.BB_RANK_7 if turn else chess.BB_RANK_2)
+    looking = list(board.generate_pseudo_legal_moves(promoting)) if promoting else []
     if board.castling_rights:
         looking += board.generate_castling_moves()
-    own = board.occupied_co[board.turn]
+    if board.ep_square is not None:
+        looking += board.generate_pseudo_legal_ep()
     flights = [(square, board.attacks_mask(square) & ~own) for square in chess.scan_forward(own & ~board.pawns)]
+    enemies, empty = board.occupied_co[not turn], ~board.occupied
+    for square in chess.scan_forward(board.pawns & own & ~promoting):
+        ahead = (1 << square + 8 if turn else 1 << square - 8) & empty
+        twice = (ahead & chess.BB_RANK_3) << 8 if turn else (ahead & chess.BB_RANK_6) >> 8
+        flights.append((square, chess.BB_PAWN_ATTACKS[turn][square] & enemies | ahead | twice & empty))
     num_looking = len(looking) + sum([targets.bit_count() for _, targets in flights])
     while True:
         index = int(chance.random() * num_looking)
@@ -594,7 +602,7 @@ class Search:
         """
         self._nodes_left = strength.nodes
         margin = 16 * strength.halving
-        ranking = self._rank(1, self._by_looks(), margin)
+        ranking = self._rank_by_looks(margin)
         self._may_stop, spent = True, strength.nodes - self._nodes_left
         for depth in range(2, 30):
             decided = len(ranking) == 1 or abs(ranking[0][0]) > MATE - 1000
@@ -608,14 +616,23 @@ class Search:
             spent -= self._nodes_left
         return ranking
 
-    def _by_looks(self) -> list[chess.Move]:
-        """Return the moves by the worth of the positions that they lead to."""
-        looks = []
-        for move in self._board.generate_legal_moves():
-            self._board.push(move)
-            looks.append((evaluate(self._board), move))
-            self._board.pop()
-        return [move for _, move in sorted(looks, key=lambda looked: looked[0])]
+    def _rank_by_looks(self, margin: int) -> Ranking:
+        """Rank to depth 1. What gives no check and looks out of reach is not searched: replies only lower it."""
+        board = self._board
+        looks, ranking, best = [], [], -2 * MATE
+        for move in board.generate_legal_moves():
+            board.push(move)
+            looks.append((-evaluate(board), board.is_check(), move))
+            board.pop()
+        for look, gives_check, move in sorted(looks, key=lambda looked: -looked[0]):
+            score, floor = look, best - margin - 1
+            if look > floor or gives_check:
+                board.push(move)
+                score = -self._after(1, floor)
+                board.pop()
+                best = max(best, score)
+            ranking.append((score, move))
+        return sorted(ranking, key=lambda scored: -scored[0])
 
     def _rank(self, depth: int, moves: list[chess.Move], margin: int) -> Ranking:
         ranking, best = [], -2 * MATE
@@ -762,6 +779,8 @@ class EngineProcess:
 
     def ranked(self, board: chess.Board, nodes: int, num_lines: int) -> Ranking:
         """Return the best moves. A dead engine is started again once and asked again."""
+        # Positions before the last irreversible move cannot come again: the engine need not read about them.
+        board = board.copy(stack=board.halfmove_clock)
         with self._lock:
             try:
                 return self._wait(self._search(board, nodes, num_lines))
@@ -1194,7 +1213,7 @@ WEAKEST = {"embedded": Strength(20, 0.0, 0), "stockfish": Strength(1, 0.0, 0)}
 STRENGTHS = {"initial": WEAK, "endgames": WEAK, "simple": WEAKEST, "simple_endgames": WEAKEST}
 
 SKILLS = {  # the share of random moves of the players of the data: uniform between these
-    "initial": (0.0, 0.54),
+    "initial": (0.0, 0.47),
     "endgames": (0.0, 0.97),
     "simple": (0.0, 1.0),
     "simple_endgames": (0.0, 1.0),
