@@ -13,7 +13,7 @@ import sys
 import threading
 import zipfile
 from collections.abc import Coroutine, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from importlib import resources
 from pathlib import Path
@@ -50,7 +50,7 @@ class Strength:
     """How well an engine plays: it searches `nodes` nodes a move.
 
     With probability `blunder` it plays any legal move instead. Otherwise every `halving` centipawns that a move
-    is behind the best halve its chance to be chosen; 0: only the best is played.
+    is behind the best halve its chance to be chosen, to nothing after 16; 0: only the best is played.
     """
 
     nodes: int
@@ -271,7 +271,7 @@ class ChessGame(TextEnv):
         """
         chance = self.behaviour_random
         if self._skill is None:
-            self._skill = Strength(40, float(chance.uniform(*SKILLS[self._kind])), 5)
+            self._skill = replace(WEAK["embedded"], blunder=float(chance.uniform(*SKILLS[self._kind])))
         if _piece_set(self._board) in ENDGAMES:
             if chance.random() < self._skill.blunder:
                 return self._spaced_san(_random_move(self._board, chance))
@@ -477,7 +477,7 @@ def _weighted_choice(ranking: Ranking, halving: int, chance: np.random.Generator
     best = ranking[0][0]
     if halving == 0 or len(ranking) == 1:
         return ranking[0][1]
-    weights = [1 << max(0, 16 - (best - score) // halving) for score, _ in ranking]
+    weights = [(1 << WEIGHT_BITS) >> (best - score) // halving for score, _ in ranking]
     ticket = int(chance.integers(sum(weights)))
     for weight, (_, move) in zip(weights, ranking, strict=True):
         ticket -= weight
@@ -522,6 +522,7 @@ def _strong_player(stockfish: str | None) -> Player:
 # ---- The embedded engine ----------------------------------------------------------------------------------
 
 MATE = 100_000
+WEIGHT_BITS = 16
 BRANCHING = 3
 VALUES = {chess.PAWN: 100, chess.KNIGHT: 310, chess.BISHOP: 325, chess.ROOK: 500, chess.QUEEN: 950, chess.KING: 0}
 CENTRE = chess.BB_D4 | chess.BB_E4 | chess.BB_D5 | chess.BB_E5
@@ -540,13 +541,16 @@ ADVANCED = {  # bonus of a pawn by the ranks it has left to go
     )
     for color in chess.COLORS
 }
-RIM = [
-    3
-    - min(chess.square_file(s), 7 - chess.square_file(s), chess.square_rank(s), 7 - chess.square_rank(s))
-    + 3
-    - min(min(chess.square_file(s), 7 - chess.square_file(s)) + min(chess.square_rank(s), 7 - chess.square_rank(s)), 3)
-    for s in chess.SQUARES
-]  # 0 in the centre, larger towards the edge, largest in the corner
+
+
+def _rim(square: chess.Square) -> int:
+    """Return 0 in the centre, more towards the edge and most in a corner."""
+    file, rank = chess.square_file(square), chess.square_rank(square)
+    from_side, from_end = min(file, 7 - file), min(rank, 7 - rank)
+    return 3 - min(from_side, from_end) + max(0, 3 - from_side - from_end)
+
+
+RIM = [_rim(square) for square in chess.SQUARES]
 
 
 def evaluate(board: chess.Board) -> int:
@@ -601,7 +605,7 @@ class Search:
         the last, and counts if they suffice for all of it.
         """
         self._nodes_left = strength.nodes
-        margin = 16 * strength.halving
+        margin = (WEIGHT_BITS + 1) * strength.halving
         ranking = self._rank_by_looks(margin)
         self._may_stop, spent = True, strength.nodes - self._nodes_left
         for depth in range(2, 30):
