@@ -626,15 +626,28 @@ def test_a_table_has_the_symmetries_of_the_board() -> None:
             assert moves_to_mate(other) == exact
 
 
-def test_white_always_wins_with_the_move_and_black_draws_by_capture() -> None:
-    table = endgame_table("KRK")
-    board = chess.Board("8/8/8/8/8/8/1k6/R1K5 b - - 0 1")
-    assert not board.is_valid() or moves_to_mate(board) is None
-    board = chess.Board("8/8/8/8/8/2K5/8/k6R b - - 0 1")
-    assert moves_to_mate(board) is not None
+def test_rook_against_king_is_the_published_database() -> None:
+    """Black to move, reflections counted once: the class counts of Bain's database (UCI krkopt, 28,056 positions)."""
+    published = [27, 78, 246, 81, 198, 471, 592, 683, 1433, 1712, 1985, 2854, 3597, 4194, 4553, 2166, 390]
+    table, counts, near = endgame_table("KRK"), dict.fromkeys([*range(17), 255], 0), chess_games._geometry().near
+    for row, king in enumerate(chess_games.TRIANGLE):
+        on_diagonal = king % 8 == king // 8
+        for prey in range(64):
+            reflected = on_diagonal and prey // 8 > prey % 8
+            if near[king, prey] or reflected:
+                continue
+            twice = on_diagonal and prey // 8 == prey % 8
+            for rook in set(range(64)) - {king, prey}:
+                if not (twice and rook // 8 > rook % 8):
+                    counts[int(table.black[row, prey, rook])] += 1
+    assert [counts[moves] for moves in range(17)] == published
+    assert counts[255] == 2796
+
+
+def test_black_draws_by_capture_and_white_wins_with_the_move() -> None:
     assert moves_to_mate(chess.Board("8/8/8/8/5K2/8/1k6/R7 b - - 0 1")) is None
+    assert moves_to_mate(chess.Board("8/8/8/8/5K2/8/1k6/R7 w - - 0 1")) is not None
     assert moves_to_mate(chess.Board("8/8/8/8/8/1K6/8/k6R b - - 0 1")) == 0
-    assert table.white.dtype == np.uint8
 
 
 def test_expert_plays_the_table_to_the_end() -> None:
@@ -780,6 +793,16 @@ def test_data_does_not_need_stockfish(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chess_games, "find_stockfish", refuse)
     for env_id in (CHESS, MINI, ENDGAME_MINI):
         assert played(env_id, "behaviour", range(2))[0].error is None
+
+
+def test_the_choice_halves_with_distance_and_ends() -> None:
+    ranking = [(score, chess.Move(0, target)) for target, score in enumerate((100, 90, 80, -1000), start=1)]
+    chance, size = np.random.default_rng(0), 7000
+    drawn = [chess_games._weighted_choice(ranking, 10, chance).to_square for _ in range(size)]
+    for square, share in ((1, 4 / 7), (2, 2 / 7), (3, 1 / 7)):
+        assert abs(drawn.count(square) / size - share) < 5 * (share * (1 - share) / size) ** 0.5
+    assert 4 not in drawn
+    assert chess_games._weighted_choice(ranking, 0, chance).to_square == 1
 
 
 def test_strength_changes_play() -> None:
