@@ -143,6 +143,8 @@ class ChessGame(TextEnv):
         self._opponent = _opponent(engine, STRENGTHS[kind], nodes, blunder, halving)
         self.reference = REFERENCES[kind] if standard and engine == "embedded" else None
         self.data_episodes, self.evaluation_episodes = EPISODES[kind]
+        if kind.startswith("simple"):
+            self.tokenizer, self.preset = "phrase", "0.3M"
         if not isinstance(starts, str):
             self.evaluation_episodes = 20 * len(self._starts)
         self.action_space = AnyText(FIRST_MOVES if kind == "initial" else KING_MOVES)
