@@ -7,7 +7,7 @@ JOBS ?= 2
 .PHONY: demo test test-fast check format bench clean
 
 demo: $(VENV)/.core
-	$(RUN) -m lmgym.leaderboard.demo
+	OMP_WAIT_POLICY=PASSIVE $(RUN) -m lmgym.leaderboard.demo
 
 test: $(VENV)/.dev
 	$(RUN) -m pytest -n $(JOBS) --dist worksteal

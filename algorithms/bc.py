@@ -47,5 +47,4 @@ def train(run: Run, config: Config) -> None:
     policy = new_policy(run, config.lm, episodes)
     data = TokenDataset(episodes, policy.codec, policy.view)
     fit(run, policy, data, loss, config.optim)
-    policy.save_pretrained(run.folder)
-    run.finish(parameters=policy.num_parameters)
+    run.finish(policy)

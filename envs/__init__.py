@@ -17,6 +17,31 @@ register(
     kwargs={"observation": "walls"},
     max_episode_steps=100,
 )
+register(
+    "lmgym/FOTextNav-v0",
+    entry_point="lmgym.envs.textnav:TextNav",
+    kwargs={"observation": "full"},
+    max_episode_steps=15,
+)
+register(
+    "lmgym/POTextNav-v0",
+    entry_point="lmgym.envs.textnav:TextNav",
+    kwargs={"observation": "partial"},
+    max_episode_steps=15,
+)
+
+# No `max_episode_steps`: Wordle ends itself at the sixth try, and a limit of six would cut the same step.
+register("lmgym/Wordle-v0", entry_point="lmgym.envs.wordle:Wordle")
+register(
+    "lmgym/WordleLMRL-v0",
+    entry_point="lmgym.envs.wordle:Wordle",
+    kwargs={"accepted": None, "letter_counts": False},
+)
+register(
+    "lmgym/WordleMini-v0",
+    entry_point="lmgym.envs.wordle:Wordle",
+    kwargs={"words": "mini", "accepted": None, "behaviour_skills": (0.0, 1.0)},
+)
 register("lmgym/Chess-v0", entry_point="lmgym.envs.chess_games:ChessGame", max_episode_steps=400)
 register(
     "lmgym/Endgames-v0",

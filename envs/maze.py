@@ -149,8 +149,10 @@ class Maze(TextEnv):
     Departures from LMRL-Gym (arXiv 2311.18232; its released code):
         An unknown action costs -1 as in the paper (code: -4, here `invalid_reward=-4.0`) and does not wipe the
         agent's history. There is no 101st step that answers `Failure`: the limit truncates. The PO window of
-        40 pieces holds the 20 latest observations and the 19 actions between them, so that it never begins
-        with an action. `move up` lowers the row, as in the code (the paper's figure raises it).
+        40 pieces holds at most the 20 latest observations and the actions between them, so that it never
+        begins with an action, and when it is full it moves by ten turns at once (`lmgym.tokens.Window`).
+        `move up` lowers the row, as in the code (the paper's figure raises it). Who played the published data
+        is not known; `behaviour()` reproduces their mean return.
     Version history:
         v0: first version.
     """

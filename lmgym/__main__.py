@@ -30,6 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.append(here)  # so that my_pkg:MyGame-v0 is found from where the user stands
+    # Threads that spin while they wait make training ten times slower as soon as another process wants a core.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         return _run(words)
     except UsageError as error:

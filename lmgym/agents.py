@@ -113,9 +113,10 @@ def load_agent(agent: str, env_id: str, env_kwargs: dict[str, Any] | None = None
         return ScriptedAgent(agent, ask_human)
     if Path(agent).is_dir():
         from lmgym.play import PolicyAgent
-        from lmgym.policy import Policy
+        from lmgym.policy import Policy, best_device
 
-        return PolicyAgent(Policy.from_pretrained(agent), name=agent, temperature=temperature)
+        policy = Policy.from_pretrained(agent).to(best_device())
+        return PolicyAgent(policy, name=agent, temperature=temperature)
     if ":" in agent:
         return ClassAgent(agent, _imported(agent))
     if "/" in agent or "\\" in agent:

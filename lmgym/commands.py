@@ -298,7 +298,7 @@ class TrainOptions:
     data: Path | None = None
     """File of offline episodes; the game's default data set is collected if left out."""
     seed: int = 0
-    """Seed of data collection, weights and order."""
+    """Seed of weights and order. The default data set does not depend on it."""
     threads: int | None = None
     """Processor threads; 1 is safe on a busy machine."""
     tensorboard: bool = False

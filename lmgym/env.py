@@ -55,11 +55,14 @@ class TextEnv(gymnasium.Env[str, str]):
     """
 
     history: int | None = None
-    """How many of the latest pieces of text (observations and actions) the agent sees; None: all of them,
-    1: the current observation only, which makes a Markov game."""
+    """How many of the latest pieces of text (observations and actions) the agent sees at most; None: all of
+    them, 1: the current observation only, which makes a Markov game."""
 
     max_reply_chars: int = 200
     """The longest action that makes sense, in characters; a token policy stops there."""
+
+    max_turns: int | None = None
+    """After how many actions the game ends by itself, for one that is registered without `max_episode_steps`."""
 
     tokenizer: str = "word"
     """The kind of tokenizer that suits a model trained from scratch: `char`, `word` or `phrase`."""

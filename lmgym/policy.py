@@ -45,6 +45,11 @@ PRESETS = {
 }
 
 
+def best_device() -> torch.device:
+    """Return the GPU where there is one, else the processor."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 class Outputs(NamedTuple):
     """What the policy says of a batch. hidden [B, T, width]: last hidden states; logits [N, V] float32: of each
     action token, before it, in the order of `TokenBatch.action_ids`."""

@@ -10,20 +10,27 @@ config.json, model.safetensors, tokenizer.json, lmgym.json, ...   the policy, on
 import json
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import PartialState
 from safetensors import safe_open
 from safetensors.torch import load_model, save_file, save_model
 
 from lmgym import provenance
 from lmgym.errors import UsageError
 from lmgym.files import locked, replacing, replacing_folder, write_json
+from lmgym.policy import Policy
 
 FORMAT = 1
+
+
+def processes() -> PartialState:
+    """Return which of how many processes of one training this is; joins the others at the first call."""
+    return PartialState(cpu=not torch.cuda.is_available())
 
 
 @dataclass(frozen=True)
@@ -41,9 +48,10 @@ class Recipe:
 class Run:
     """An open run folder; see `opened`."""
 
-    def __init__(self, folder: Path, recipe: Recipe) -> None:
+    def __init__(self, folder: Path, recipe: Recipe, *, is_main: bool = True) -> None:
         self.folder = folder
         self.recipe = recipe
+        self.is_main = is_main
         self.record: dict[str, Any] = {}
         self.tensorboard = False
 
@@ -53,14 +61,17 @@ class Run:
         return self.record.get("status") == "finished"
 
     def note(self, **facts: Any) -> None:
-        """Add facts to run.json."""
+        """Add facts to run.json, which the main process writes."""
         self.record.update(facts)
-        write_json(self.folder / "run.json", self.record)
+        if self.is_main:
+            write_json(self.folder / "run.json", self.record)
 
-    def finish(self, **facts: Any) -> None:
-        """Mark the run as finished, once its policy is written, and drop its checkpoints."""
-        self.note(status="finished", **facts)
-        shutil.rmtree(self.folder / "checkpoints", ignore_errors=True)
+    def finish(self, policy: Policy, **facts: Any) -> None:
+        """Save the policy, mark the run as finished and drop its checkpoints; the main process does it."""
+        if self.is_main:
+            policy.save_pretrained(self.folder)
+            self.note(status="finished", parameters=policy.num_parameters, **facts)
+            shutil.rmtree(self.folder / "checkpoints", ignore_errors=True)
 
     def require_data(self, checksum: str) -> None:
         """Record the data's checksum; raises UsageError where it is not that of the run's first start."""
@@ -71,10 +82,22 @@ class Run:
 
 @contextmanager
 def opened(folder: Path, recipe: Recipe) -> Iterator[Run]:
-    """Create or reopen a run folder, held by this process alone.
+    """Create or reopen a run folder, held by this command alone; of several processes the main one does it.
 
     Raises UsageError where the folder belongs to something else, to another command, or to another process.
     """
+    state = processes()
+    with ExitStack() as held:
+        with state.main_process_first():
+            run = held.enter_context(_opened_by_main(folder, recipe)) if state.is_main_process else None
+        if run is None:
+            run = Run(folder, recipe, is_main=False)
+            run.record = read_record(folder)
+        yield run
+
+
+@contextmanager
+def _opened_by_main(folder: Path, recipe: Recipe) -> Iterator[Run]:
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file; --out names a folder")
     path = folder / "run.json"

@@ -28,7 +28,7 @@ def _task(env_id: str) -> dict[str, Any]:
     scale = rules.reference
     return {
         "id": env_id,
-        "max_turns": env.spec.max_episode_steps if env.spec else None,
+        "max_turns": _turn_limit(env),
         "history": rules.history,
         "data_episodes": rules.data_episodes,
         "evaluation_episodes": rules.evaluation_episodes,
@@ -37,6 +37,11 @@ def _task(env_id: str) -> dict[str, Any]:
         "data_turns": scale and scale.data_turns,
         **{name: None if scale is None else getattr(scale, name)._asdict() for name in ("min", "data", "best")},
     }
+
+
+def _turn_limit(env: gymnasium.Env) -> int | None:
+    registered = env.spec.max_episode_steps if env.spec else None
+    return registered or getattr(env.unwrapped, "max_turns", None)
 
 
 def print_tasks(tasks: Sequence[Mapping[str, Any]]) -> None:
@@ -108,7 +113,7 @@ def print_rules(env_id: str, env_kwargs: Mapping[str, Any]) -> None:
     env = make_env(env_id, env_kwargs)
     env.reset(seed=0)
     listed = getattr(env.unwrapped, "choices", lambda: None)()
-    limit = env.spec.max_episode_steps if env.spec else None
+    limit = _turn_limit(env)
     env.close()
     print(f"{env_id}{f', {limit} turns at most' if limit else ''}; end with Ctrl-D")
     if listed:

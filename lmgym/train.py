@@ -20,12 +20,15 @@ from lmgym.errors import UsageError, unknown
 from lmgym.evaluate import collect
 from lmgym.policy import MAX_TOKENS, PRESETS, Outputs, Policy
 from lmgym.progress import progress
-from lmgym.run import Metrics, Run, load_checkpoint, save_checkpoint
+from lmgym.run import Metrics, Recipe, Run, load_checkpoint, processes, save_checkpoint
 from lmgym.store import read_episodes, read_metadata, write_episodes
 from lmgym.tokens import TokenBatch, TokenDataset, View
 from lmgym.vocabulary import build_tokenizer
 
 Loss = Callable[[TokenBatch, Outputs], tuple[torch.Tensor, Mapping[str, torch.Tensor]]]
+
+# A game's default data set is one and the same, whatever the seed of the training on it.
+DATA_SEED = 0
 
 # Measured: autocast on processors with AMX costs more than it saves below this size.
 BFLOAT16_MIN_PARAMETERS = 4_000_000
@@ -87,19 +90,24 @@ def offline_episodes(run: Run) -> list[Episode]:
     """Return the run's episodes: those of its data file, or the game's default data set, collected once."""
     recipe = run.recipe
     path = Path(recipe.data) if recipe.data else run.folder / "data.parquet"
-    if recipe.data is None and not path.exists():
-        agent = load_agent("behaviour", recipe.env_id, recipe.env_kwargs)
-        env = make_env(recipe.env_id, recipe.env_kwargs)
-        count = contract(env).data_episodes
-        env.close()
-        episodes = collect(agent, recipe.env_id, env_kwargs=recipe.env_kwargs, episodes=count, seed=recipe.seed)
-        with progress("collect", count) as bar:
-            write_episodes(path, bar.over(episodes), series=recipe.seed)
+    with processes().main_process_first():
+        if recipe.data is None and not path.exists():
+            _collect_default(recipe, path)
     metadata = read_metadata(path)
     if (metadata.env_id, metadata.env_kwargs) != (recipe.env_id, recipe.env_kwargs):
         raise UsageError(f"{path} holds episodes of {metadata.env_id} {metadata.env_kwargs or ''}".rstrip())
     run.require_data(metadata.checksum)
     return read_episodes(path)
+
+
+def _collect_default(recipe: Recipe, path: Path) -> None:
+    agent = load_agent("behaviour", recipe.env_id, recipe.env_kwargs)
+    env = make_env(recipe.env_id, recipe.env_kwargs)
+    count = contract(env).data_episodes
+    env.close()
+    episodes = collect(agent, recipe.env_id, env_kwargs=recipe.env_kwargs, episodes=count, seed=DATA_SEED)
+    with progress("collect", count) as bar:
+        write_episodes(path, bar.over(episodes), series=DATA_SEED)
 
 
 def new_policy(run: Run, config: ModelConfig, episodes: list[Episode]) -> Policy:
@@ -176,7 +184,9 @@ def fit(run: Run, policy: Policy, data: TokenDataset, loss: Loss, config: OptimC
     rows = data.rows_with_actions()
     if len(rows) == 0:
         raise UsageError("the data hold no action to learn from")
-    accelerator = Accelerator(mixed_precision=mixed_precision(config.precision, policy.num_parameters))
+    precision = mixed_precision(config.precision, policy.num_parameters)
+    accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision=precision)
+    run.note(processes=accelerator.num_processes, precision=precision)
     if accelerator.distributed_type not in (
         DistributedType.NO,
         DistributedType.MULTI_CPU,

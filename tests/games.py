@@ -21,7 +21,7 @@ class Echo(TextEnv):
     max_reply_chars = 8
     tokenizer = "word"
     preset = "0.1M"
-    data_episodes = 200
+    data_episodes = 2000
     evaluation_episodes = 60
     optimum = 3.0
     reference = Reference(Score(0.0, "no colour right"), Score(2.1, "by design"), Score(3.0, "all right"))

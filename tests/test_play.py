@@ -27,12 +27,12 @@ def test_games_do_not_depend_on_how_many_are_played_at_once(
 ) -> None:
     def played(num_envs: int) -> list[Episode]:
         player = PolicyAgent(tiny_policy(env_id)) if agent == "policy" else load_agent("random", env_id)
-        return list(collect(player, env_id, episodes=9, num_envs=num_envs))
+        return list(collect(player, env_id, episodes=5, num_envs=num_envs))
 
     one_by_one = played(1)
-    assert len(one_by_one) == 9
-    assert [episode.seed for episode in one_by_one] == [game_seed(Stream.COLLECT, 0, n) for n in range(9)]
-    assert played(4) == one_by_one if agent == "random" else texts(played(4)) == texts(one_by_one)
+    assert len(one_by_one) == 5
+    assert [episode.seed for episode in one_by_one] == [game_seed(Stream.COLLECT, 0, n) for n in range(5)]
+    assert texts(played(3)) == texts(one_by_one)
     assert texts(played(64)) == texts(one_by_one)
 
 

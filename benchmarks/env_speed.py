@@ -1,0 +1,94 @@
+"""Steps per second of every registered game, beside an empty text environment in the same run.
+
+Games are played once at random to note the actions, and then replayed with the clock on, so that only `reset` and
+`step` through `gymnasium.make` are timed. Read the ratios: absolute figures are those of one machine on one day.
+"""
+
+import argparse
+import time
+from typing import Any
+
+import gymnasium
+from gymnasium import spaces
+from rich.console import Console
+from rich.table import Table
+
+import lmgym  # noqa: F401 (registers the games)
+from lmgym.agents import choose_at_random
+from lmgym.rollout import Game, Start
+
+
+class Empty(gymnasium.Env[str, str]):
+    """Says the same thing for ever: what Gymnasium itself costs."""
+
+    observation_space = spaces.Text(5, charset="a")
+    action_space = spaces.Text(5, charset="a")
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
+        super().reset(seed=seed)
+        return "a", {}
+
+    def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
+        return "a", 0.0, False, False, {}
+
+
+gymnasium.register("benchmark/Empty-v0", entry_point=Empty, max_episode_steps=100)
+
+
+def noted_actions(env_id: str, num_steps: int) -> list[str]:
+    """Play at random from seed 0 on and return the actions."""
+    env = gymnasium.make(env_id)
+    env.reset(seed=0)
+    game = Game(env, Start(0, {}))
+    actions = []
+    for _ in range(num_steps):
+        actions.append(choose_at_random(game))
+        _, _, terminated, truncated, _ = env.step(actions[-1])
+        if terminated or truncated:
+            env.reset()
+    env.close()
+    return actions
+
+
+def steps_per_second(env_id: str, seconds: float) -> float:
+    """Replay noted actions until the time is used up; return the best of five stretches."""
+    num_steps = 2000
+    while True:
+        actions = noted_actions(env_id, num_steps)
+        spent = min(replay_seconds(env_id, actions) for _ in range(2))
+        if spent > seconds / 10 or num_steps >= 512_000:
+            break
+        num_steps *= 4
+    return num_steps / min(spent, *(replay_seconds(env_id, actions) for _ in range(5)))
+
+
+def replay_seconds(env_id: str, actions: list[str]) -> float:
+    """Return the seconds that the noted actions take."""
+    env = gymnasium.make(env_id)
+    env.reset(seed=0)
+    started = time.perf_counter()
+    for action in actions:
+        _, _, terminated, truncated, _ = env.step(action)
+        if terminated or truncated:
+            env.reset()
+    spent = time.perf_counter() - started
+    env.close()
+    return spent
+
+
+def main() -> None:
+    """Time every game and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=1.0, help="about how long to time a game")
+    options = parser.parse_args()
+    empty = steps_per_second("benchmark/Empty-v0", options.seconds)
+    table = Table("game", "steps/s", "of an empty game", title="Speed of the games, one process")
+    table.add_row("an empty text environment", f"{empty:,.0f}", "1")
+    for env_id in sorted(name for name in gymnasium.registry if name.startswith("lmgym/")):
+        speed = steps_per_second(env_id, options.seconds)
+        table.add_row(env_id, f"{speed:,.0f}", f"{speed / empty:.3g}")
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()
