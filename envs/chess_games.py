@@ -101,9 +101,13 @@ class ChessGame(TextEnv):
         All chance comes from the game's generator. Stockfish runs with one thread and a hash table of 1 MB that is
         cleared before every move, limited by nodes and never by time, and is weakened by our own choice among
         its four best moves: games repeat exactly for one version. One process serves all games of a process.
-        CALIBRATION
+        Wins of White in full games, against the embedded opponent / against Stockfish: Stockfish 15.1 at 2,000
+        nodes 300 of 300 / 300 of 300; a uniform random mover 2 of 500 / 0 of 500. In endgames a uniform random
+        mover wins 12 of 1,000 / 13 of 1,000, in the minis 36 of 1,000 (chess, against a bare engine of depth 1).
     Data:
-        `behaviour()` never needs Stockfish. DATA
+        `behaviour()` never needs Stockfish. Default data sets (seed 0) against the published ones: chess, 2,000
+        games, return 0.216 (0.210), success 0.583 (0.60), 51.9 turns (46.7); endgames, 5,000 games, return and
+        success 0.585 (0.586, 0.59), 11.2 turns (11.9). LMRL-Gym has 625,000 and 97,756 games: ask for as many.
     Expert:
         Exact tables by retrograde analysis for KQK, KRK, KQRK, KRRK, kept in the user's cache folder
         (LMGYM_CACHE overrides); elsewhere Stockfish at 2,000 nodes if there is one, else the embedded engine.
@@ -1233,10 +1237,10 @@ EPISODES = {  # of the default data and of an official evaluation
 REFERENCES = {
     "initial": Reference(
         min=Score(-400.0, "400 invalid moves"),
-        data=Score(0.2, "TODO"),
+        data=Score(0.216, "mean of the default 2,000 episodes (seed 0)"),
         best=Score(1.0, "a win; expert() with Stockfish 15.1 won 300 of 300 games"),
-        data_success=0.59,
-        data_turns=47.0,
+        data_success=0.583,
+        data_turns=51.9,
     ),
     "endgames": Reference(
         min=Score(-50.0, "50 invalid moves"),
@@ -1247,17 +1251,17 @@ REFERENCES = {
     ),
     "simple": Reference(
         min=Score(-20.0, "20 invalid moves"),
-        data=Score(0.353, "mean of the default 2,000 episodes (seed 0)"),
+        data=Score(0.356, "mean of the default 2,000 episodes (seed 0)"),
         best=Score(1.0, "a win; expert() won 20 games from each of the 16 positions"),
-        data_success=0.442,
+        data_success=0.448,
         data_turns=10.7,
     ),
     "simple_endgames": Reference(
         min=Score(-20.0, "20 invalid moves"),
-        data=Score(0.456, "mean of the default 2,000 episodes (seed 0)"),
+        data=Score(0.451, "mean of the default 2,000 episodes (seed 0)"),
         best=Score(1.0, "a win; expert() won 480 of 480 games from the 24 positions"),
-        data_success=0.456,
-        data_turns=7.9,
+        data_success=0.451,
+        data_turns=8.0,
     ),
 }
 
