@@ -42,3 +42,22 @@ register(
     entry_point="lmgym.envs.wordle:Wordle",
     kwargs={"words": "mini", "accepted": None, "behaviour_skills": (0.0, 1.0)},
 )
+register("lmgym/Chess-v0", entry_point="lmgym.envs.chess_games:ChessGame", max_episode_steps=400)
+register(
+    "lmgym/Endgames-v0",
+    entry_point="lmgym.envs.chess_games:ChessGame",
+    kwargs={"starts": "endgames"},
+    max_episode_steps=50,
+)
+register(
+    "lmgym/ChessMini-v0",
+    entry_point="lmgym.envs.chess_games:ChessGame",
+    kwargs={"starts": "simple"},
+    max_episode_steps=20,
+)
+register(
+    "lmgym/EndgamesMini-v0",
+    entry_point="lmgym.envs.chess_games:ChessGame",
+    kwargs={"starts": "simple_endgames"},
+    max_episode_steps=20,
+)
