@@ -1,6 +1,7 @@
 """What tests share: threads, a tiny policy, and all that is registered."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,16 @@ def tiny_policy() -> Callable[..., Policy]:
         return Policy.from_preset("0.1M", build_tokenizer(kind, texts), seen, seed=seed).eval()
 
     return make
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep what games cache out of the user's own folder; one folder for all test processes, as in real use."""
+    folder = tmp_path_factory.getbasetemp()
+    shared = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LMGYM_CACHE", str(shared / "lmgym-cache"))
+        yield
 
 
 @pytest.fixture
