@@ -271,7 +271,8 @@ class Play:
 
 def methods() -> list[str]:
     """Return the names of the methods in `lmgym.algorithms`."""
-    return [module.name for module in pkgutil.iter_modules(import_module("lmgym.algorithms").__path__)]
+    found = pkgutil.iter_modules(import_module("lmgym.algorithms").__path__)
+    return [module.name for module in found if not module.name.startswith("_")]
 
 
 def method_module(name: str) -> Any:

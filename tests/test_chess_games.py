@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,23 +16,17 @@ import pytest
 from lmgym.agents import load_agent
 from lmgym.check import odd_actions
 from lmgym.env import make_env
-from lmgym.envs import chess_games
+from lmgym.envs import _chess_players, chess_games
+from lmgym.envs._chess_players import ENDGAMES, Embedded, Search, Strength, endgame_table, find_stockfish, moves_to_mate
 from lmgym.envs.chess_games import (
     AMBIGUOUS,
     CHARSET,
-    ENDGAMES,
     ILLEGAL,
     REFERENCES,
     UNREADABLE,
     ChessGame,
-    Embedded,
-    Search,
-    Strength,
-    endgame_table,
     evaluation_positions,
-    find_stockfish,
     fixed_positions,
-    moves_to_mate,
     simple_endgame_positions,
     spaced_fen,
 )
@@ -49,14 +42,6 @@ CHESS, ENDGAME, MINI, ENDGAME_MINI = (
     "lmgym/EndgamesMini-v0",
 )
 needs_stockfish = pytest.mark.skipif(find_stockfish() is None, reason="Stockfish is not installed")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Tables are built once and not in the user's own cache folder."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LMGYM_CACHE", str(tmp_path_factory.getbasetemp().parent / "tables"))
-        yield
 
 
 class Scripted:
@@ -109,7 +94,7 @@ def test_spaced_fen_is_pythons_fen_spaced_and_in_the_space() -> None:
             assert text == " ".join(board.fen())
             assert text in space
             characters |= set(text)
-            board.push(chess_games._random_move(board, chance))
+            board.push(_chess_players.random_move(board, chance))
     assert characters <= set(CHARSET)
     # Nothing more than the pieces, the files, the digits and the marks of FEN.
     assert set(CHARSET) == set("pnbrqkPNBRQK" + "abcdefgh" + "0123456789" + "w/- ")
@@ -399,7 +384,7 @@ def test_random_moves_are_uniform_over_the_legal_ones() -> None:
     board, chance, size = chess.Board("r3k2r/8/8/3pP3/8/5b2/P6P/R3K2R w KQkq d6 0 2"), np.random.default_rng(0), 20_000
     counts = dict.fromkeys(board.legal_moves, 0)
     for _ in range(size):
-        counts[chess_games._random_move(board, chance)] += 1
+        counts[_chess_players.random_move(board, chance)] += 1
     expected = size / len(counts)
     # Pearson's statistic: mean k - 1, standard deviation sqrt(2 (k - 1)); five deviations above the mean.
     statistic = sum((count - expected) ** 2 / expected for count in counts.values())
@@ -432,15 +417,15 @@ def test_the_embedded_engine_sees_what_is_near(fen: str, best: str | None) -> No
 def test_the_embedded_engine_finds_a_mate_in_two_and_uses_its_nodes() -> None:
     fen = "3r2k1/5ppp/8/8/8/8/4Q3/K3R3 w - - 0 1"
     score, move = Search(chess.Board(fen), {}).ranked(Strength(3000, 0.0, 0))[0]
-    assert (move.uci(), score) == ("e2e8", chess_games.MATE - 3)
+    assert (move.uci(), score) == ("e2e8", _chess_players.MATE - 3)
 
 
 def test_evaluation_is_the_same_from_both_sides() -> None:
     chance = np.random.default_rng(2)
     board = chess.Board()
     for _ in range(60):
-        assert chess_games.evaluate(board) == chess_games.evaluate(board.mirror())
-        board.push(chess_games._random_move(board, chance))
+        assert _chess_players.evaluate(board) == _chess_players.evaluate(board.mirror())
+        board.push(_chess_players.random_move(board, chance))
 
 
 def test_alpha_beta_gives_the_value_of_plain_minimax() -> None:
@@ -448,7 +433,7 @@ def test_alpha_beta_gives_the_value_of_plain_minimax() -> None:
 
     def minimax(board: chess.Board, depth: int) -> int:
         if depth == 0:
-            return Search(board, {})._quiet_value(-2 * chess_games.MATE, 2 * chess_games.MATE, 2)
+            return Search(board, {})._quiet_value(-2 * _chess_players.MATE, 2 * _chess_players.MATE, 2)
         values = []
         for move in board.legal_moves:
             board.push(move)
@@ -467,7 +452,7 @@ def test_alpha_beta_gives_the_value_of_plain_minimax() -> None:
 
 
 def test_a_missing_stockfish_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chess_games.shutil, "which", lambda *_, **__: None)
+    monkeypatch.setattr(_chess_players.shutil, "which", lambda *_, **__: None)
     monkeypatch.delenv("LMGYM_STOCKFISH", raising=False)
     with pytest.raises(UsageError, match="apt-get install stockfish"):
         make_env(CHESS, {"engine": "stockfish"})
@@ -494,16 +479,16 @@ def test_games_share_one_process_and_survive_its_death() -> None:
         seen = []
         for step, move in enumerate(("e 4", "N f 3", "B c 4", "d 3", "a 3")):
             if step == kill_at:
-                os.kill(chess_games.shared_engine(path).transport.get_pid(), signal.SIGKILL)
+                os.kill(_chess_players.shared_engine(path).transport.get_pid(), signal.SIGKILL)
                 time.sleep(0.05 * (step % 2))  # noticed before the next move, or by it
             seen.append(env.step(move)[0])
         return seen
 
     undisturbed = play(None)
-    engine = chess_games.shared_engine(path)
+    engine = _chess_players.shared_engine(path)
     assert play(2) == undisturbed
     assert play(3) == undisturbed
-    assert chess_games.shared_engine(path) is engine
+    assert _chess_players.shared_engine(path) is engine
 
 
 def test_an_engine_that_does_not_live_is_a_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -537,7 +522,7 @@ def test_an_engine_that_dies_again_is_a_clear_error(tmp_path: Path, monkeypatch:
     assert info["engine"].startswith("Mortal 1")
     with pytest.raises(RuntimeError, match="died twice"):
         env.step("e 4")
-    chess_games.close_engines()
+    _chess_players.close_engines()
 
 
 @needs_stockfish
@@ -629,8 +614,8 @@ def test_a_table_has_the_symmetries_of_the_board() -> None:
 def test_rook_against_king_is_the_published_database() -> None:
     """Black to move, reflections counted once: the class counts of Bain's database (UCI krkopt, 28,056 positions)."""
     published = [27, 78, 246, 81, 198, 471, 592, 683, 1433, 1712, 1985, 2854, 3597, 4194, 4553, 2166, 390]
-    table, counts, near = endgame_table("KRK"), dict.fromkeys([*range(17), 255], 0), chess_games._geometry().near
-    for row, king in enumerate(chess_games.TRIANGLE):
+    table, counts, near = endgame_table("KRK"), dict.fromkeys([*range(17), 255], 0), _chess_players._geometry().near
+    for row, king in enumerate(_chess_players.TRIANGLE):
         on_diagonal = king % 8 == king // 8
         for prey in range(64):
             reflected = on_diagonal and prey // 8 > prey % 8
@@ -657,7 +642,7 @@ def test_expert_plays_the_table_to_the_end() -> None:
     assert left is not None
     while game._outcome is None:
         replies = []
-        expected = chess_games.table_move(game._board)
+        expected = _chess_players.table_move(game._board)
         assert expected is not None
         game._board.push(expected)
         for reply in game._board.legal_moves:
@@ -699,7 +684,7 @@ def test_the_lists_of_positions_are_what_their_generators_write() -> None:
     positions = fixed_positions("endgames_evaluation")
     assert list(evaluation_positions()) == list(positions)
     assert len(positions) == len(set(positions)) == 645
-    assert {chess_games._piece_set(fen) for fen in positions} == set(ENDGAMES)
+    assert {_chess_players.piece_set(fen) for fen in positions} == set(ENDGAMES)
     assert min(moves_to_mate(chess.Board(fen)) or 0 for fen in positions) >= 5
     assert list(simple_endgame_positions()) == list(fixed_positions("chess_simple_endgames"))
 
@@ -728,7 +713,7 @@ def test_drawn_endgames_are_sound() -> None:
         assert board.is_valid()
         assert board.turn == chess.WHITE
         assert not board.is_check()
-        sets.add(chess_games._piece_set(board))
+        sets.add(_chess_players.piece_set(board))
         starts.add(board.fen())
     assert sets == set(ENDGAMES)
     assert len(starts) > 290
@@ -798,11 +783,11 @@ def test_data_does_not_need_stockfish(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_choice_halves_with_distance_and_ends() -> None:
     ranking = [(score, chess.Move(0, target)) for target, score in enumerate((100, 90, 80, -1000), start=1)]
     chance, size = np.random.default_rng(0), 7000
-    drawn = [chess_games._weighted_choice(ranking, 10, chance).to_square for _ in range(size)]
+    drawn = [_chess_players._weighted_choice(ranking, 10, chance).to_square for _ in range(size)]
     for square, share in ((1, 4 / 7), (2, 2 / 7), (3, 1 / 7)):
         assert abs(drawn.count(square) / size - share) < 5 * (share * (1 - share) / size) ** 0.5
     assert 4 not in drawn
-    assert chess_games._weighted_choice(ranking, 0, chance).to_square == 1
+    assert _chess_players._weighted_choice(ranking, 0, chance).to_square == 1
 
 
 def test_strength_changes_play() -> None:

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import os
-import pkgutil
 import signal
 import subprocess
 import sys
@@ -17,10 +16,9 @@ import numpy as np
 import pytest
 import torch
 
-import lmgym.algorithms
 from lmgym.agents import load_agent
 from lmgym.algorithms import bc
-from lmgym.commands import method_module
+from lmgym.commands import method_module, methods
 from lmgym.env import make_env
 from lmgym.envs.maze import MOVES, Maze
 from lmgym.errors import UsageError
@@ -32,7 +30,7 @@ from lmgym.store import read_episodes
 from lmgym.train import OptimConfig, RowSampler, mixed_precision
 from tests.games import ECHO, Echo
 
-METHODS = [module.name for module in pkgutil.iter_modules(lmgym.algorithms.__path__)]
+METHODS = methods()
 VARYING = ("seconds", "tokens_per_second")
 
 
