@@ -44,6 +44,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        print(f"lmgym: {error.filename or 'the file system'}: {error.strerror or error}", file=sys.stderr)
+        return 2
 
 
 def _run(words: list[str]) -> int:

@@ -8,7 +8,7 @@ class UsageError(Exception):
     """A mistake of the caller: the message is one sentence, the exit status of the command line is 2."""
 
 
-def unknown(kind: str, name: str, choices: Iterable[str]) -> UsageError:
+def unknown(kind: str, name: object, choices: Iterable[str]) -> UsageError:
     """Return the error for a name that is not among the valid ones; it names the nearest.
 
     >>> print(unknown("maze", "umase", ["double_t", "umaze"]))
@@ -18,6 +18,6 @@ def unknown(kind: str, name: str, choices: Iterable[str]) -> UsageError:
     """
     valid = sorted(choices)
     folded = {choice.casefold(): choice for choice in valid}
-    near = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(str(name).casefold(), folded, n=1, cutoff=0.5)
     hint = f"did you mean '{folded[near[0]]}'?" if near else f"valid: {', '.join(valid) or 'none'}"
     return UsageError(f"unknown {kind} {name!r}; {hint}")

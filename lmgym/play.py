@@ -1,5 +1,6 @@
 """A token policy plays: reads the turns in view, samples an action token by token."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,7 +28,7 @@ class PolicyAgent:
     it depends neither on the other games nor on their number."""
 
     def __init__(self, policy: Policy, *, name: str = "policy", temperature: float = 1.0) -> None:
-        if temperature < 0:
+        if not 0 <= temperature < math.inf:
             raise UsageError(f"a temperature is 0 (greedy) or more, not {temperature}")
         self.name = name
         self.policy = policy.eval()

@@ -11,6 +11,7 @@ import numpy as np
 
 from lmgym.env import jsonable, make_env
 from lmgym.episode import Episode, Turn
+from lmgym.errors import UsageError
 
 
 class Start(NamedTuple):
@@ -71,6 +72,8 @@ def rollout(
     A finished game makes room for the next one. An exception of the game or of the agent ends that game alone:
     it is recorded as `Episode.error`. `max_turns` cuts games that know no limit of their own.
     """
+    if num_envs < 1:
+        raise UsageError(f"the number of games at a time is 1 or more, not {num_envs}")
     table = _Table(agent, env_id, dict(env_kwargs or {}), max_turns)
     waiting = enumerate(starts)
     done: dict[int, Episode] = {}

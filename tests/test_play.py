@@ -88,8 +88,9 @@ def test_a_policy_never_says_a_special_token_and_stops_in_time(tiny_policy: Call
 
 
 def test_negative_temperatures_are_refused(tiny_policy: Callable[..., Policy]) -> None:
-    with pytest.raises(UsageError, match="temperature"):
-        PolicyAgent(tiny_policy(ECHO), temperature=-1.0)
+    for wrong in (-1.0, float("nan"), float("inf")):
+        with pytest.raises(UsageError, match="temperature"):
+            PolicyAgent(tiny_policy(ECHO), temperature=wrong)
 
 
 def test_a_failing_game_is_recorded_and_the_others_go_on() -> None:
