@@ -58,6 +58,23 @@ def play_itself(role: str) -> Callable[[Game], str]:
     return choose
 
 
+class Rendering:
+    """Plays as another agent and prints what the game renders before each turn."""
+
+    def __init__(self, agent: Agent) -> None:
+        self.agent, self.name, self.tokenizer = agent, agent.name, agent.tokenizer
+
+    def begin(self, game: Game) -> None:
+        """Tell the agent."""
+        self.agent.begin(game)
+
+    def act(self, games: Sequence[Game]) -> Sequence[Reply]:
+        """Print, then ask the agent."""
+        for game in games:
+            print(game.env.render())
+        return self.agent.act(games)
+
+
 class ClassAgent:
     """Plays with one object of a user's class per game: `reset(seed)` (optional), `act(conversation) -> str`.
 

@@ -248,6 +248,8 @@ class Play:
     """Id of the game."""
     agent: str = "human"
     """human, random, behaviour, expert, a run folder, my_pkg:MyAgent."""
+    render: bool = False
+    """Also show the board or map before each turn; it may show more than the agent sees."""
     seed: int = 0
     """Which game."""
     temperature: float = 1.0
@@ -256,12 +258,19 @@ class Play:
     """Arguments of the game: maze=umaze ..."""
 
     def run(self) -> int:
-        from lmgym.agents import load_agent
+        from lmgym.agents import Rendering, load_agent
+        from lmgym.env import make_env
         from lmgym.evaluate import play_one
         from lmgym.tasks import print_game, print_rules
 
         env_kwargs = parsed(self.env_args)
         agent = load_agent(self.agent, self.env, env_kwargs, temperature=self.temperature)
+        if self.render:
+            modes = make_env(self.env, env_kwargs).metadata.get("render_modes", [])
+            if "ansi" not in modes:
+                raise UsageError(f"{self.env} cannot be rendered as text; leave --render out")
+            env_kwargs["render_mode"] = "ansi"
+            agent = Rendering(agent)
         if self.agent == "human":
             print_rules(self.env, env_kwargs)
         episode = play_one(agent, self.env, env_kwargs, seed=self.seed)

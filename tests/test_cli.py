@@ -132,6 +132,8 @@ def test_a_person_plays() -> None:
     assert "for example: move right, move left, move up, move down" in done.stdout
     assert done.stdout.count("Your current position") == 4
     assert "Traceback" not in done.stderr
+    drawn = lmgym("play", FO, "--render", "--agent", "expert", "--env-args", "maze=umaze")
+    assert drawn.stdout.count("#.#G#") > 0
     won = lmgym("play", FO, "--env-args", 'maze=["####","#.G#","####"]', text="move right\n")
     assert won.returncode == 0
     assert "Success" in won.stdout
