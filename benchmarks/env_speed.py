@@ -17,6 +17,7 @@ from rich.table import Table
 
 import lmgym  # noqa: F401 (registers the games)
 from lmgym.agents import choose_at_random
+from lmgym.errors import UsageError
 from lmgym.rollout import Game, Start
 
 
@@ -37,9 +38,15 @@ class Empty(gymnasium.Env[str, str]):
 gymnasium.register("benchmark/Empty-v0", entry_point=Empty, max_episode_steps=100)
 
 
-def noted_actions(env_id: str, num_steps: int) -> list[str]:
+Kwargs = dict[str, Any]
+
+# Settings that cost something else than the default ones.
+VARIANTS: dict[str, list[Kwargs]] = {"lmgym/Chess-v0": [{"engine": "random"}, {"engine": "stockfish"}]}
+
+
+def noted_actions(env_id: str, kwargs: Kwargs, num_steps: int) -> list[str]:
     """Play at random from seed 0 on and return the actions."""
-    env = gymnasium.make(env_id)
+    env = gymnasium.make(env_id, **kwargs)
     env.reset(seed=0)
     game = Game(env, Start(0, {}))
     actions = []
@@ -52,21 +59,22 @@ def noted_actions(env_id: str, num_steps: int) -> list[str]:
     return actions
 
 
-def steps_per_second(env_id: str, seconds: float) -> float:
-    """Replay noted actions until the time is used up; return the best of five stretches."""
-    num_steps = 2000
+def steps_per_second(env_id: str, kwargs: Kwargs, seconds: float) -> float:
+    """Replay noted actions, as many as take a tenth of the time at least; return the best of the stretches."""
+    num_steps = 500
     while True:
-        actions = noted_actions(env_id, num_steps)
-        spent = min(replay_seconds(env_id, actions) for _ in range(2))
+        actions = noted_actions(env_id, kwargs, num_steps)
+        spent = replay_seconds(env_id, kwargs, actions)
         if spent > seconds / 10 or num_steps >= 512_000:
             break
         num_steps *= 4
-    return num_steps / min(spent, *(replay_seconds(env_id, actions) for _ in range(5)))
+    stretches = max(2, min(10, round(seconds / spent)))
+    return num_steps / min(spent, *(replay_seconds(env_id, kwargs, actions) for _ in range(stretches)))
 
 
-def replay_seconds(env_id: str, actions: list[str]) -> float:
+def replay_seconds(env_id: str, kwargs: Kwargs, actions: list[str]) -> float:
     """Return the seconds that the noted actions take."""
-    env = gymnasium.make(env_id)
+    env = gymnasium.make(env_id, **kwargs)
     env.reset(seed=0)
     started = time.perf_counter()
     for action in actions:
@@ -83,15 +91,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=1.0, help="about how long to time a game")
     options = parser.parse_args()
-    empty = steps_per_second("benchmark/Empty-v0", options.seconds)
+    empty = steps_per_second("benchmark/Empty-v0", {}, options.seconds)
     table = Table("game", "steps/s", "of an empty game", title="Speed of the games, one process")
-    table.add_row("an empty text environment", f"{empty:,.0f}", "1")
+
+    def add(name: str, speed: float) -> None:
+        table.add_row(name, f"{speed:,.0f}", f"{speed / empty:.3g}")
+
+    add("an empty text environment", empty)
     for env_id in sorted(name for name in gymnasium.registry if name.startswith("lmgym/")):
-        speed = steps_per_second(env_id, options.seconds)
-        table.add_row(env_id, f"{speed:,.0f}", f"{speed / empty:.3g}")
+        for kwargs in [{}, *VARIANTS.get(env_id, [])]:
+            name = " ".join([env_id, *(f"{key}={value}" for key, value in kwargs.items())])
+            try:
+                add(name, steps_per_second(env_id, kwargs, options.seconds))
+            except UsageError as error:
+                table.add_row(name, f"not timed: {error}", "-")
     for name, seconds_of in peers():
-        speed = max(3000 / seconds_of(3000) for _ in range(5))
-        table.add_row(f"peer: {name}", f"{speed:,.0f}", f"{speed / empty:.3g}")
+        add(f"peer: {name}", max(3000 / seconds_of(3000) for _ in range(5)))
     Console().print(table)
 
 
