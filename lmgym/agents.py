@@ -1,13 +1,13 @@
 """Who plays: scripted agents, people, classes of the user, trained policies; all by one name."""
 
-import importlib
+import copy
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from lmgym.env import make_env, plays_itself
+from lmgym.env import imported, listed_choices, make_env, plays_itself
 from lmgym.errors import UsageError, unknown
-from lmgym.rollout import Agent, Game, Reply
+from lmgym.rollout import Agent, Game, Reply, described
 
 SCRIPTED = ("random", "behaviour", "expert", "human")
 
@@ -25,19 +25,26 @@ class ScriptedAgent:
         """Nothing to remember."""
 
     def act(self, games: Sequence[Game]) -> list[Reply]:
-        """Return the function's choice for each game."""
-        return [Reply(self._choose(game)) for game in games]
+        """Return the function's choice for each game; an exception ends the game it was raised in."""
+        return [self._act(game) for game in games]
+
+    def _act(self, game: Game) -> Reply:
+        try:
+            return Reply(self._choose(game))
+        except Exception as error:
+            return Reply("", error=described(error))
 
 
 def choose_at_random(game: Game) -> str:
     """Return one of the valid actions where the game lists them, else a sample of its action space."""
-    listed = getattr(game.env.unwrapped, "choices", lambda: None)()
+    listed = listed_choices(game.env)
     if listed:
         return listed[int(game.random.integers(len(listed)))]
-    space = game.env.action_space
-    if not game.memory:
-        game.memory = space.seed(int(game.random.integers(1 << 31)))
-    return space.sample()
+    if game.memory is None:
+        # The space may be one object for all games of a class: each game samples from a copy of its own.
+        game.memory = copy.deepcopy(game.env.action_space)
+        game.memory.seed(int(game.random.integers(1 << 31)))
+    return game.memory.sample()
 
 
 def ask_human(game: Game) -> str:
@@ -45,7 +52,7 @@ def ask_human(game: Game) -> str:
     print(game.turns[-1].text)
     try:
         return input("> ")
-    except EOFError:
+    except (EOFError, UnicodeDecodeError):
         raise KeyboardInterrupt from None
 
 
@@ -109,7 +116,7 @@ class ClassAgent:
                 raise TypeError(f"act() returned {type(text).__name__}, not str")
             return Reply(text)
         except Exception as error:
-            return Reply("", error=f"{type(error).__name__}: {error}")
+            return Reply("", error=described(error))
 
 
 def load_agent(agent: str, env_id: str, env_kwargs: dict[str, Any] | None = None, *, temperature: float = 1.0) -> Agent:
@@ -128,28 +135,26 @@ def load_agent(agent: str, env_id: str, env_kwargs: dict[str, Any] | None = None
         return ScriptedAgent(agent, choose_at_random)
     if agent == "human":
         return ScriptedAgent(agent, ask_human)
-    if Path(agent).is_dir():
+    if agent and Path(agent).is_dir():
         from lmgym.play import PolicyAgent
         from lmgym.policy import Policy, best_device
 
         policy = Policy.from_pretrained(agent).to(best_device())
         return PolicyAgent(policy, name=agent, temperature=temperature)
     if ":" in agent:
-        return ClassAgent(agent, _imported(agent))
+        return ClassAgent(agent, _agent_class(agent))
     if "/" in agent or "\\" in agent:
         raise UsageError(f"there is no run folder {agent!r}")
     raise unknown("agent", agent, [*SCRIPTED, "my_pkg:MyAgent"])
 
 
-def _imported(name: str) -> Callable[[], Any]:
-    module, _, attribute = name.partition(":")
-    try:
-        made = getattr(importlib.import_module(module), attribute)
-    except ImportError as error:
-        raise UsageError(f"cannot import {module!r}, named in {name!r}: {error}") from error
-    except AttributeError:
-        valid = [key for key, value in vars(importlib.import_module(module)).items() if isinstance(value, type)]
-        raise unknown(f"class of {module}", attribute, valid) from None
+def _agent_class(name: str) -> Callable[[], Any]:
+    path, _, attribute = name.partition(":")
+    module = imported(path, name)
+    if not hasattr(module, attribute):
+        valid = [key for key, value in vars(module).items() if isinstance(value, type)]
+        raise unknown(f"class of {path}", attribute, valid)
+    made = getattr(module, attribute)
     if not callable(getattr(made, "act", None)):
         raise UsageError(f"{name} is no agent: it has no method act(conversation)")
     return made

@@ -16,6 +16,7 @@ from typing import Annotated, Any
 
 import tyro
 
+from lmgym.env import imported
 from lmgym.errors import UsageError, unknown
 
 EnvArgs = tuple[str, ...]
@@ -33,10 +34,14 @@ def parsed(env_args: EnvArgs) -> dict[str, Any]:
         if not equals:
             raise UsageError(f"--env-args takes words like maze=umaze, not {word!r}")
         try:
-            values[key] = json.loads(value)
+            values[key] = json.loads(value, parse_constant=_no_number)
         except ValueError:
             values[key] = value
     return values
+
+
+def _no_number(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")
 
 
 @dataclass(frozen=True)
@@ -112,7 +117,14 @@ class Collect:
         count = contract(env).data_episodes if self.episodes is None else self.episodes
         env.close()
         require_positive("episodes", count)
-        games = collect(agent, self.env, env_kwargs=env_kwargs, episodes=count, seed=self.seed, num_envs=self.batch)
+        games = collect(
+            agent,
+            self.env,
+            env_kwargs=env_kwargs,
+            episodes=count,
+            seed=self.seed,
+            num_envs=at_a_time(self.agent, self.batch),
+        )
         with progress("collect", count) as bar:
             metadata = write_episodes(self.out, bar.over(games), series=self.seed)
         print_metadata(self.out, metadata)
@@ -220,7 +232,7 @@ class Eval:
                 env_kwargs=env_kwargs,
                 episodes=count,
                 seed=self.seed,
-                num_envs=1 if self.agent == "human" else self.batch,
+                num_envs=at_a_time(self.agent, self.batch),
                 watch=watch,
             )
         if self.json:
@@ -261,6 +273,7 @@ class Play:
         from lmgym.agents import Rendering, load_agent
         from lmgym.env import make_env
         from lmgym.evaluate import play_one
+        from lmgym.seeds import Stream, game_seed
         from lmgym.tasks import print_game, print_rules
 
         env_kwargs = parsed(self.env_args)
@@ -272,7 +285,7 @@ class Play:
             env_kwargs["render_mode"] = "ansi"
             agent = Rendering(agent)
         if self.agent == "human":
-            print_rules(self.env, env_kwargs)
+            print_rules(self.env, env_kwargs, game_seed(Stream.EVALUATE, self.seed, 0))
         episode = play_one(agent, self.env, env_kwargs, seed=self.seed)
         print_game(episode, whole=self.agent != "human")
         return 0
@@ -288,10 +301,7 @@ def method_module(name: str) -> Any:
     """Import a method by its name, or by dotted name one outside lmgym. Raises UsageError for an unknown one."""
     if "." not in name and name not in methods():
         raise unknown("method", name, methods())
-    try:
-        module = import_module(name if "." in name else f"lmgym.algorithms.{name}")
-    except ModuleNotFoundError as error:
-        raise UsageError(f"cannot import the method {name!r}: {error}") from error
+    module = imported(name if "." in name else f"lmgym.algorithms.{name}", name)
     if not (dataclasses.is_dataclass(getattr(module, "Config", None)) and callable(getattr(module, "train", None))):
         raise UsageError(f"{name} is no method: it needs a dataclass Config and a function train(run, config)")
     return module
@@ -338,9 +348,11 @@ def train(method: str, module: Any, options: TrainOptions, config: Any) -> int:
     from lmgym.env import make_env
     from lmgym.progress import console
     from lmgym.run import Recipe, opened
+    from lmgym.seeds import Stream, game_seed
 
     env_kwargs = parsed(options.env_args)
     make_env(options.env, env_kwargs).close()
+    game_seed(Stream.TRAIN, options.seed, 0)  # refuses a seed out of range before anything is written
     if options.data is not None and not options.data.is_file():
         raise UsageError(f"{options.data} does not exist")
     if options.threads is not None:
@@ -374,6 +386,11 @@ def set_threads(count: int) -> None:
     torch.set_num_threads(count)
 
 
+def at_a_time(agent: str, batch: int) -> int:
+    """Return how many games are played at a time: a person plays one."""
+    return 1 if agent == "human" else batch
+
+
 def require_positive(name: str, value: int) -> None:
     """Raise UsageError unless `value` is 1 or more."""
     if value < 1:
@@ -383,7 +400,7 @@ def require_positive(name: str, value: int) -> None:
 def require_absent(path: Path) -> None:
     """Raise UsageError where writing to `path` would replace something."""
     if path.exists():
-        raise UsageError(f"{path} exists already; choose another --out or remove it")
+        raise UsageError(f"{path} exists already; choose another name or remove it")
 
 
 @contextmanager

@@ -133,9 +133,15 @@ def contract(env: gymnasium.Env) -> Contract:
     game = env.unwrapped
 
     def declared(name: str) -> Any:
-        return getattr(game, name, getattr(TextEnv, name))
+        # A foreign game may call something else by such a name.
+        value, default = getattr(game, name, None), getattr(TextEnv, name)
+        kind = Reference if name == "reference" else int if name == "history" else type(default)
+        return value if isinstance(game, TextEnv) or isinstance(value, kind) else default
 
-    starts = game.official_starts() if isinstance(game, TextEnv) or hasattr(game, "official_starts") else ()
+    starts = getattr(game, "official_starts", tuple)
+    scale = declared("reference")
+    if env.spec is not None and env.spec.max_episode_steps != gymnasium.spec(env.spec.id).max_episode_steps:
+        scale = None  # It is that of the registered limit.
     return Contract(
         history=declared("history"),
         max_reply_chars=declared("max_reply_chars"),
@@ -143,8 +149,8 @@ def contract(env: gymnasium.Env) -> Contract:
         preset=declared("preset"),
         data_episodes=declared("data_episodes"),
         evaluation_episodes=declared("evaluation_episodes"),
-        reference=declared("reference"),
-        official_starts=tuple(starts),
+        reference=scale,
+        official_starts=tuple(starts()) if callable(starts) else (),
     )
 
 
@@ -174,16 +180,27 @@ def make_env(env_id: str, env_kwargs: Mapping[str, Any] | None = None, **make_kw
     return env
 
 
+def imported(module: str, named_in: str) -> Any:
+    """Import a module of the user. Raises UsageError, with the reason, where that fails in whatever way."""
+    try:
+        return importlib.import_module(module)
+    except Exception as error:
+        raise UsageError(f"cannot import {module!r}, named in {named_in!r}: {error}") from error
+
+
+def listed_choices(env: gymnasium.Env) -> Sequence[str] | None:
+    """Return the actions that a game, ours or foreign, lists as valid now; None where it lists none."""
+    choices = getattr(env.unwrapped, "choices", None)
+    return choices() if callable(choices) else None
+
+
 def _spec(env_id: str) -> Any:
     module, _, name = env_id.rpartition(":")
     if module:
-        try:
-            importlib.import_module(module)
-        except ImportError as error:
-            raise UsageError(f"cannot import {module!r}, named in {env_id!r}: {error}") from error
+        imported(module, env_id)
     if name not in gymnasium.registry:
         registered = gymnasium.registry.items()
-        ours = [key for key, spec in registered if not str(spec.entry_point).startswith("gymnasium.")]
+        ours = [key for key, spec in registered if "/" in key and not str(spec.entry_point).startswith("gymnasium.")]
         raise unknown("environment", name, ours)
     return gymnasium.spec(name)
 

@@ -76,7 +76,11 @@ class Episode:
 
 @dataclass(frozen=True)
 class Statistics:
-    """What a set of episodes looks like: shares between 0 and 1, lengths in agent turns."""
+    """What a set of episodes looks like: shares between 0 and 1, lengths in agent turns.
+
+    Games that failed (`errors`) are not in the returns and lengths, because they did not come to their end, and
+    count as no success.
+    """
 
     episodes: int
     mean_return: float
@@ -95,30 +99,33 @@ class Tally:
     def __init__(self) -> None:
         self.returns: list[float] = []
         self.turns: list[int] = []
-        self.successes: list[bool] = []
-        self.num_invalid = self.num_truncated = self.num_errors = 0
+        self.num_successes: int | None = None  # None until a game says whether it was solved
+        self.num_episodes = self.num_invalid = self.num_truncated = self.num_errors = 0
 
     def add(self, episode: Episode) -> None:
         """Count one more episode."""
+        self.num_episodes += 1
+        if episode.success is not None:
+            self.num_successes = (self.num_successes or 0) + (episode.success and episode.error is None)
+        if episode.error is not None:
+            self.num_errors += 1
+            return
         actions = episode.actions
         self.returns.append(episode.total_reward)
         self.turns.append(len(actions))
-        if episode.success is not None:
-            self.successes.append(episode.success)
         self.num_invalid += sum(turn.invalid for turn in actions)
         self.num_truncated += episode.truncated
-        self.num_errors += episode.error is not None
 
     def statistics(self) -> Statistics:
-        """Return the statistics so far. Raises ValueError where no episode was counted."""
+        """Return the statistics so far. Raises ValueError where no game came to its end."""
         count = len(self.returns)
         if count == 0:
-            raise ValueError("no episodes, no statistics")
+            raise ValueError("no game came to its end, so there are no statistics")
         return Statistics(
-            episodes=count,
+            episodes=self.num_episodes,
             mean_return=float(np.mean(self.returns)),
             std_return=float(np.std(self.returns)),
-            success_rate=float(np.mean(self.successes)) if self.successes else None,
+            success_rate=None if self.num_successes is None else self.num_successes / self.num_episodes,
             mean_turns=float(np.mean(self.turns)),
             std_turns=float(np.std(self.turns)),
             invalid_rate=self.num_invalid / max(1, sum(self.turns)),

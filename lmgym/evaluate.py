@@ -14,7 +14,11 @@ from lmgym.seeds import Stream, game_seed
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The result of an evaluation; rates are shares between 0 and 1, `turns` is the mean of agent turns."""
+    """The result of an evaluation; rates are shares between 0 and 1, `turns` is the mean of agent turns.
+
+    Return and turns are means over the games that came to their end; where some failed (`errors`) there is no
+    score, because leaving games out must not improve it.
+    """
 
     env_id: str
     env_kwargs: dict[str, Any]
@@ -89,7 +93,10 @@ def _summed_up(
     seed: int,
     first_error: str | None,
 ) -> Evaluation:
+    if not tally.returns:
+        raise UsageError(f"all {tally.num_errors} games failed, the first with {first_error}")
     found = tally.statistics()
+    comparable = rules.reference if found.errors == 0 else None
     return Evaluation(
         env_id=env_id,
         env_kwargs=env_kwargs,
@@ -98,7 +105,7 @@ def _summed_up(
         episodes=found.episodes,
         mean_return=bootstrap_mean(tally.returns, seed=seed),
         success_rate=found.success_rate,
-        score=None if rules.reference is None else rules.reference.normalise(found.mean_return),
+        score=None if comparable is None else comparable.normalise(found.mean_return),
         invalid_rate=found.invalid_rate,
         turns=found.mean_turns,
         errors=found.errors,

@@ -1,8 +1,11 @@
 """Files that are whole or absent: everything is written beside its place and then moved there."""
 
 import fcntl
+import glob
 import hashlib
+import itertools
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,25 +16,57 @@ from lmgym.errors import UsageError
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, only_new: bool = False) -> Iterator[Path]:
     """Yield a path to write to; it takes the place of `path` when the block ends well, else it is removed.
 
-    Its name is always the same, so that what a killed process leaves behind is replaced by the next one.
+    With `only_new`, raises UsageError instead of replacing a file that has come into being meanwhile.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
+    partial = _partial(path)
     try:
         yield partial
-        partial.replace(path)
+        if only_new:
+            _link(partial, path)
+        else:
+            partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+_numbers = itertools.count()
+
+
+def _partial(path: Path) -> Path:
+    """Return a name beside `path` for this process, and clear away what killed processes have left there."""
+    for old in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
+        owner = old.name.split(".")[-2].partition("-")[0]
+        if owner.isdigit() and not _is_running(int(owner)):
+            shutil.rmtree(old) if old.is_dir() else old.unlink(missing_ok=True)
+    return path.with_name(f".{path.name}.{os.getpid()}-{next(_numbers)}.partial")
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _link(partial: Path, path: Path) -> None:
+    try:
+        os.link(partial, path)
+    except FileExistsError:
+        raise UsageError(f"{path} was written by another process meanwhile; this result is dropped") from None
 
 
 @contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
     """As `replacing`, for a folder that does not exist yet."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
+    partial = _partial(path)
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
     try:

@@ -23,6 +23,8 @@ def import_lmrl(path: str | Path, env_id: str) -> Iterator[Episode]:
     for number, record in enumerate(_records(path)):
         try:
             turns, terminated, outcome = _read(record)
+            if len(turns) < 2:
+                raise ValueError("no action in it")
             yield Episode(
                 turns=tuple(turns),
                 terminated=terminated,

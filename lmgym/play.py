@@ -34,7 +34,9 @@ class PolicyAgent:
         self.policy = policy.eval()
         self.tokenizer: str | None = policy.codec.fingerprint
         self.temperature = temperature
-        self._banned = torch.tensor(sorted(policy.codec.banned), dtype=torch.int64)
+        # A pretrained model may have more embeddings than its tokenizer has tokens.
+        nameless = range(len(policy.codec.tokenizer), policy.num_embeddings)
+        self._banned = torch.tensor(sorted({*policy.codec.banned, *nameless}), dtype=torch.int64)
         self._stops = policy.codec.stops
 
     def begin(self, game: Game) -> None:
@@ -109,8 +111,10 @@ class PolicyAgent:
             tokens = logits.argmax(dim=-1)
             logps = torch.zeros(len(tokens))
         else:
-            logps_all = (logits / self.temperature).log_softmax(dim=-1)
-            heights = logps_all.double().exp().cumsum(dim=-1)
+            # In double and from the maximum down, so that no temperature makes a logit infinite.
+            below = logits.double() - logits.max(dim=-1, keepdim=True).values
+            logps_all = (below / self.temperature).log_softmax(dim=-1)
+            heights = logps_all.exp().cumsum(dim=-1)
             levels = torch.tensor(uniforms, dtype=torch.float64)[:, None] * heights[:, -1:]
             tokens = torch.searchsorted(heights, levels, right=True)[:, 0].clamp(max=logits.shape[1] - 1)
             logps = logps_all.gather(1, tokens[:, None])[:, 0]

@@ -1,6 +1,7 @@
 """The policy of every method: a Hugging Face causal language model with its tokenizer and its view."""
 
 import json
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -69,6 +70,10 @@ class Policy(torch.nn.Module):
         self.lm = lm
         self.codec = Codec(tokenizer)
         self.view = view
+        if self.num_embeddings < len(tokenizer):
+            raise UsageError(
+                f"the tokenizer has {len(tokenizer)} tokens and the model only {self.num_embeddings} embeddings"
+            )
         _require_plain_head(lm)
 
     @classmethod
@@ -108,10 +113,11 @@ class Policy(torch.nn.Module):
         try:
             config = AutoConfig.from_pretrained(name, **here)
             tokenizer = AutoTokenizer.from_pretrained(name, **here)
-            lm = AutoModelForCausalLM.from_pretrained(
-                name, config=config, use_safetensors=True, dtype=torch.float32, **here
-            )
-        except (OSError, ValueError, KeyError) as error:
+            with _quiet():
+                lm = AutoModelForCausalLM.from_pretrained(
+                    name, config=config, use_safetensors=True, dtype=torch.float32, **here
+                )
+        except Exception as error:
             advice = "" if download or Path(name).exists() else " (nothing is downloaded unless asked: --download)"
             raise UsageError(f"cannot load the model {name!r}{advice}: {_first_line(error)}") from error
         limit = getattr(config, "max_position_embeddings", None) or MAX_TOKENS
@@ -127,6 +133,11 @@ class Policy(torch.nn.Module):
         return Outputs(hidden, self.lm.get_output_embeddings()(before_actions).float())
 
     @property
+    def num_embeddings(self) -> int:
+        """Rows of the input embedding; at least the tokens of the tokenizer."""
+        return int(self.lm.get_input_embeddings().weight.shape[0])
+
+    @property
     def num_parameters(self) -> int:
         """Parameters, tied ones counted once."""
         return sum(parameter.numel() for parameter in self.parameters())
@@ -139,15 +150,18 @@ class Policy(torch.nn.Module):
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / RECORD).unlink(missing_ok=True)
-        with _quiet():
-            self.lm.save_pretrained(folder)
-        self.codec.tokenizer.save_pretrained(folder)
-        names = [path.name for path in folder.iterdir() if _is_model_file(path)]
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".policy-") as fresh, _quiet():
+            self.lm.save_pretrained(fresh)
+            self.codec.tokenizer.save_pretrained(fresh)
+            written = sorted(Path(fresh).iterdir())
+            checksums = {path.name: sha256(path) for path in written}
+            for path in written:
+                path.replace(folder / path.name)
         record = {
             "format": FORMAT,
             "view": asdict(self.view),
             "tokenizer": self.codec.fingerprint,
-            "files": {name: sha256(folder / name) for name in sorted(names)},
+            "files": checksums,
         }
         write_json(folder / RECORD, record)
 
@@ -165,13 +179,6 @@ class Policy(torch.nn.Module):
         return policy.eval()
 
 
-def _is_model_file(path: Path) -> bool:
-    return path.suffix in (".safetensors", ".json", ".model", ".txt") and path.name not in (
-        RECORD,
-        "run.json",
-    )
-
-
 def _require_whole(folder: Path) -> dict[str, Any]:
     path = folder / RECORD
     if not path.is_file():
@@ -182,8 +189,11 @@ def _require_whole(folder: Path) -> dict[str, Any]:
         record = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise UsageError(f"{path} is damaged: {_first_line(error)}") from error
-    if record.get("format") != FORMAT:
-        raise UsageError(f"{path} has format {record.get('format')}; this lmgym reads format {FORMAT}")
+    if not isinstance(record, dict) or record.get("format") != FORMAT:
+        found = record.get("format") if isinstance(record, dict) else None
+        raise UsageError(f"{path} has format {found}; this lmgym reads format {FORMAT}")
+    if not {"view", "tokenizer", "files"} <= record.keys():
+        raise UsageError(f"{path} is damaged: it does not name view, tokenizer and files")
     for name, checksum in record["files"].items():
         if not (folder / name).is_file():
             raise UsageError(f"{folder / name} is missing")

@@ -107,14 +107,16 @@ class _Table:
         env = self._idle.pop() if self._idle else make_env(self.env_id, self.env_kwargs)
         game = Game(env, start)
         self.games[index] = game
+        self._info[index] = {}
         try:
-            observation, self._info[index] = env.reset(seed=start.seed, options=dict(start.options))
+            observation, info = env.reset(seed=start.seed, options=dict(start.options))
+            seen = _seen(observation)
+            self._info[index] = dict(info)
         except Exception as error:
             game.turns.append(Turn("", by_agent=False))
-            self._info[index] = {}
-            self._end(index, done, error=f"environment: {_described(error)}")
+            self._end(index, done, error=f"environment: {described(error)}")
             return
-        game.turns.append(Turn(observation, by_agent=False))
+        game.turns.append(seen)
         self.agent.begin(game)
 
     def play_turn(self, done: dict[int, Episode]) -> None:
@@ -130,13 +132,14 @@ class _Table:
         action = Turn(_storable(reply.text), by_agent=True, token_ids=reply.token_ids, logprobs=reply.logprobs)
         try:
             observation, reward, terminated, truncated, info = game.env.step(reply.text)
+            seen = _seen(observation)
+            rewarded = action._replace(reward=float(reward), invalid=bool(info.get("invalid")))
         except Exception as error:
             game.turns.append(action)
-            self._end(index, done, error=f"environment: {_described(error)}")
+            self._end(index, done, error=f"environment: {described(error)}")
             return
         self._info[index] = info
-        action = action._replace(reward=float(reward), invalid=bool(info.get("invalid")))
-        game.turns += (action, Turn(observation, by_agent=False))
+        game.turns += (rewarded, seen)
         # Gymnasium's TimeLimit may report both: a task that ended was not cut off.
         if terminated:
             self._end(index, done, terminated=True)
@@ -159,7 +162,7 @@ class _Table:
             options=jsonable(game.start.options),
             agent=self.agent.name,
             outcome=jsonable(self._info.pop(index)),
-            error=error,
+            error=None if error is None else _storable(error),
             tokenizer=self.agent.tokenizer,
         )
 
@@ -168,8 +171,15 @@ class _Table:
             env.close()
 
 
-def _described(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".rstrip(": ")
+def described(error: Exception) -> str:
+    """Return an exception as one short line."""
+    return f"{type(error).__name__}: {error}".rstrip(": ").partition("\n")[0][:500]
+
+
+def _seen(observation: object) -> Turn:
+    if not isinstance(observation, str):
+        raise TypeError(f"an observation is {type(observation).__name__}, not str")
+    return Turn(_storable(observation), by_agent=False)
 
 
 def _storable(text: str) -> str:

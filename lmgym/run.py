@@ -101,7 +101,7 @@ def _opened_by_main(folder: Path, recipe: Recipe) -> Iterator[Run]:
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file; --out names a folder")
     path = folder / "run.json"
-    if not path.exists() and folder.exists() and any(item.name != ".lock" for item in folder.iterdir()):
+    if not path.exists() and folder.exists() and any(not item.name.startswith(".") for item in folder.iterdir()):
         raise UsageError(f"{folder} is not empty and holds no run.json; choose another --out")
     with locked(folder):
         run = Run(folder, recipe)
@@ -125,6 +125,8 @@ def read_record(folder: Path) -> dict[str, Any]:
         raise UsageError(f"{path} is damaged: {error}") from error
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         raise UsageError(f"{path} is not a run of format {FORMAT}, which is what this lmgym reads")
+    if not isinstance(record.get("recipe"), dict) or set(record["recipe"]) != set(Recipe.__dataclass_fields__):
+        raise UsageError(f"{path} is damaged: it holds no whole recipe")
     return record
 
 
@@ -145,7 +147,7 @@ class Metrics:
 
     def __init__(self, folder: Path, from_step: int, *, tensorboard: bool = False) -> None:
         path = folder / "metrics.jsonl"
-        kept = [line for line in _complete_lines(path) if json.loads(line)["step"] <= from_step]
+        kept = [line for line in _complete_lines(path) if _step_of(line, path) <= from_step]
         with replacing(path) as partial:
             partial.write_text("".join(kept), encoding="utf-8")
         self._file = path.open("a", encoding="utf-8")
@@ -172,6 +174,13 @@ def _summary_writer(folder: Path, from_step: int) -> Any:
     except ImportError:
         raise UsageError("--tensorboard needs a package: pip install 'lmgym[tensorboard]'") from None
     return SummaryWriter(str(folder), purge_step=from_step)
+
+
+def _step_of(line: str, path: Path) -> int:
+    try:
+        return int(json.loads(line)["step"])
+    except (ValueError, TypeError, KeyError) as error:
+        raise UsageError(f"{path} is damaged: {line.strip()[:60]!r} is no line of metrics") from error
 
 
 def _complete_lines(path: Path) -> list[str]:
@@ -219,6 +228,9 @@ def load_checkpoint(folder: Path, model: torch.nn.Module, optimizer: torch.optim
                 index, key = name.split(".", 1)
                 moments.setdefault(int(index), {})[key] = tensors.get_tensor(name)
         optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
-        return json.loads((latest / "state.json").read_text(encoding="utf-8"))
+        state = json.loads((latest / "state.json").read_text(encoding="utf-8"))
+        if state["step"] != int(latest.name.removeprefix("step-")):
+            raise ValueError(f"state.json speaks of step {state['step']}")
+        return state
     except Exception as error:
         raise UsageError(f"the checkpoint {latest} cannot be read: {error}; remove it to start over") from error

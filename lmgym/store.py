@@ -87,7 +87,9 @@ class EpisodeWriter:
     def finish(self, series: int | None) -> Metadata:
         """Write what is left and the metadata."""
         if self._first is None:
-            raise ValueError("a file of episodes holds at least one")
+            raise UsageError("there is no episode to write")
+        if not self.tally.returns:
+            raise UsageError(f"all {self.tally.num_errors} games failed, the first with {self._first.error}")
         self._flush()
         metadata = Metadata(
             env_id=self._first.env_id,
@@ -109,8 +111,8 @@ class EpisodeWriter:
 
 @contextmanager
 def writing(path: Path) -> Iterator[EpisodeWriter]:
-    """Yield a writer; `finish` must have been called when the block ends, or nothing appears at `path`."""
-    with replacing(path) as partial:
+    """Yield a writer for a file that is not there yet; `finish` must be called before the block ends."""
+    with replacing(path, only_new=True) as partial:
         writer = EpisodeWriter(partial)
         try:
             yield writer
@@ -172,13 +174,16 @@ def _metadata(path: Path, file: pq.ParquetFile) -> Metadata:
     raw = (file.schema_arrow.metadata or {}).get(b"lmgym") or file.metadata.metadata.get(b"lmgym")
     if raw is None:
         raise UsageError(f"{path} is a Parquet file, but not one of lmgym's episodes")
-    values = json.loads(raw)
-    if values.get("format") != FORMAT:
-        raise UsageError(f"{path} has format {values.get('format')}; this lmgym reads format {FORMAT}")
-    if not file.schema_arrow.remove_metadata().equals(_SCHEMA):
-        raise UsageError(f"{path} says format {FORMAT} but its columns are others")
-    values["statistics"] = Statistics(**values["statistics"])
-    return Metadata(**values)
+    try:
+        values = json.loads(raw)
+        if values.get("format") != FORMAT:
+            raise UsageError(f"{path} has format {values.get('format')}; this lmgym reads format {FORMAT}")
+        if not file.schema_arrow.remove_metadata().equals(_SCHEMA):
+            raise UsageError(f"{path} says format {FORMAT} but its columns are others")
+        values["statistics"] = Statistics(**values["statistics"])
+        return Metadata(**values)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UsageError(f"{path} has damaged metadata: {error!r}") from error
 
 
 def _to_row(episode: Episode) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from lmgym.env import contract, make_env
+from lmgym.env import contract, listed_choices, make_env
 from lmgym.episode import Episode
 from lmgym.evaluate import Evaluation
 
@@ -108,11 +108,11 @@ def print_evaluations(results: Sequence[Evaluation], title: str | None = None) -
             console.print(f"{result.agent}: {result.errors} games failed, the first with {result.first_error}")
 
 
-def print_rules(env_id: str, env_kwargs: Mapping[str, Any]) -> None:
-    """Tell a person what can be typed."""
+def print_rules(env_id: str, env_kwargs: Mapping[str, Any], seed: int) -> None:
+    """Tell a person what can be typed at the start of the game with this seed."""
     env = make_env(env_id, env_kwargs)
-    env.reset(seed=0)
-    listed = getattr(env.unwrapped, "choices", lambda: None)()
+    env.reset(seed=seed)
+    listed = listed_choices(env)
     limit = _turn_limit(env)
     env.close()
     print(f"{env_id}{f', {limit} turns at most' if limit else ''}; end with Ctrl-D")

@@ -86,7 +86,8 @@ class View:
     @classmethod
     def of(cls, history: int | None, max_reply_chars: int, max_tokens: int) -> "View":
         """Translate what a game declares. Of `history` pieces the last is an observation, so that an even
-        number begins with an action, which is left out; no token is shorter than a character."""
+        number begins with an action, which is left out. A token is a character or more; only byte-level
+        tokenizers need several for a character beyond ASCII."""
         turns = None if history is None else (history + 1) // 2
         reply = min(max_reply_chars + 1, max_tokens // 2)
         return cls(max_turns=turns, max_tokens=max_tokens, max_reply_tokens=reply)
@@ -164,12 +165,16 @@ def piece_ids(turn: Turn, codec: Codec, view: View, *, sampled: bool) -> tuple[i
 def encode_episode(episode: Episode, codec: Codec, view: View) -> list[TokenRow]:
     """Turn an episode into rows: a new row begins whenever the window moves, with the turns still in view.
 
+    Raises ValueError for an episode without any observation.
+
     Every action is learned in exactly one row, the one with the context it is played with; actions that are
     only context there have action_mask False. The observation after a truncated episode is kept, in the last
     row or in one of its own, because its value is the target of the last action.
     """
     sampled = episode.tokenizer == codec.fingerprint
     window = Window(view)
+    if not episode.turns:
+        raise ValueError("an episode has at least one observation")
     turns = episode.turns[:-1] if episode.terminated and len(episode.turns) % 2 else episode.turns
     pieces = [piece_ids(turn, codec, view, sampled=sampled) for turn in turns]
     rows: list[TokenRow] = []

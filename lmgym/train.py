@@ -2,8 +2,8 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping
-from contextlib import closing, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedType
 
 from lmgym.agents import load_agent
-from lmgym.env import contract, make_env
+from lmgym.env import contract, make_env, plays_itself
 from lmgym.episode import Episode
 from lmgym.errors import UsageError, unknown
 from lmgym.evaluate import collect
@@ -65,6 +65,11 @@ class OptimConfig:
         for name in ("steps", "batch_tokens", "accumulate", "log_every", "checkpoint_every"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} is 1 or more, not {getattr(self, name)}")
+        if not self.learning_rate > 0:
+            raise UsageError(f"learning_rate is more than 0, not {self.learning_rate}")
+        for name in ("weight_decay", "final_lr_fraction", "max_grad_norm", "warmup_steps"):
+            if not getattr(self, name) >= 0:
+                raise UsageError(f"{name} is 0 or more, not {getattr(self, name)}")
         if self.checkpoint_every % self.log_every:
             raise UsageError(
                 f"checkpoint_every ({self.checkpoint_every}) must be a multiple of log_every ({self.log_every})"
@@ -101,10 +106,15 @@ def offline_episodes(run: Run) -> list[Episode]:
 
 
 def _collect_default(recipe: Recipe, path: Path) -> None:
-    agent = load_agent("behaviour", recipe.env_id, recipe.env_kwargs)
     env = make_env(recipe.env_id, recipe.env_kwargs)
     count = contract(env).data_episodes
     env.close()
+    if not plays_itself(env, "behaviour"):
+        raise UsageError(
+            f"{recipe.env_id} has no behaviour() that generates data: name a file by --data "
+            f"(lmgym collect {recipe.env_id} --agent random --out F.parquet)"
+        )
+    agent = load_agent("behaviour", recipe.env_id, recipe.env_kwargs)
     episodes = collect(agent, recipe.env_id, env_kwargs=recipe.env_kwargs, episodes=count, seed=DATA_SEED)
     with progress("collect", count) as bar:
         write_episodes(path, bar.over(episodes), series=DATA_SEED)
@@ -116,7 +126,7 @@ def new_policy(run: Run, config: ModelConfig, episodes: list[Episode]) -> Policy
     env = make_env(recipe.env_id, recipe.env_kwargs)
     rules = contract(env)
     env.close()
-    model = config.model or rules.preset
+    model = rules.preset if config.model is None else config.model
     if model not in PRESETS:
         if config.tokenizer is not None:
             raise UsageError(f"{model!r} is no preset and brings its own tokenizer; leave --tokenizer out")
@@ -124,7 +134,8 @@ def new_policy(run: Run, config: ModelConfig, episodes: list[Episode]) -> Policy
             raise unknown("model", model, [*PRESETS, "a folder", "a model's name with --download"])
         return Policy.from_model(model, rules.history, rules.max_reply_chars, download=config.download)
     texts = (turn.text + "\n" for episode in episodes for turn in episode.turns)
-    tokenizer = build_tokenizer(config.tokenizer or rules.tokenizer, texts)
+    kind = rules.tokenizer if config.tokenizer is None else config.tokenizer
+    tokenizer = build_tokenizer(kind, texts)
     view = View.of(rules.history, rules.max_reply_chars, MAX_TOKENS)
     return Policy.from_preset(model, tokenizer, view, seed=recipe.seed)
 
@@ -141,11 +152,11 @@ class RowSampler:
         count = len(self.rows)
         places = np.arange(step * self.rows_per_step, (step + 1) * self.rows_per_step)
         epochs = range(int(places[0] // count), int(places[-1] // count) + 1)
-        self._orders = {epoch: self._orders.get(epoch, self._order(epoch)) for epoch in epochs}
+        self._orders = {epoch: order for epoch, order in self._orders.items() if epoch in epochs}
+        for epoch in epochs:
+            if epoch not in self._orders:
+                self._orders[epoch] = np.random.default_rng([self._seed, epoch]).permutation(self.rows)
         return np.concatenate([self._orders[epoch][places[places // count == epoch] % count] for epoch in epochs])
-
-    def _order(self, epoch: int) -> np.ndarray:
-        return np.random.default_rng([self._seed, epoch]).permutation(self.rows)
 
 
 def learning_rate(step: int, config: OptimConfig) -> float:
@@ -203,13 +214,16 @@ def fit(run: Run, policy: Policy, data: TokenDataset, loss: Loss, config: OptimC
     rows_per_step = max(parts, round(config.batch_tokens / float(data.lengths[rows].mean())))
     sampler = RowSampler(rows, rows_per_step, run.recipe.seed)
     first = state["step"]
+    if first > config.steps:
+        raise UsageError(f"{run.folder / 'checkpoints'} is at step {first}, beyond the last, {config.steps}")
     bars = progress(run.recipe.method, config.steps, first, show=accelerator.is_main_process)
     with bars as bar, closing(_StepLog(run, first, accelerator)) as log:
         for step in range(first, config.steps):
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(step, config)
             batch = data.batch(sampler.rows_of(step))
-            sums = _step(accelerator, model, optimizer, batch, loss, config)
+            with seeded(run.recipe.seed, step, accelerator.process_index):
+                sums = _step(accelerator, model, optimizer, batch, loss, config)
             log.add(sums, int(batch.attention_mask.sum()))
             if (step + 1) % config.log_every == 0 or step + 1 == config.steps:
                 bar.describe(**log.write(step + 1, learning_rate(step, config)))
@@ -218,6 +232,15 @@ def fit(run: Run, policy: Policy, data: TokenDataset, loss: Loss, config: OptimC
                 if accelerator.is_main_process:
                     save_checkpoint(run.folder, step + 1, accelerator.unwrap_model(model), optimizer, {})
             bar.advance()
+
+
+@contextmanager
+def seeded(*numbers: int) -> Iterator[None]:
+    """Within the block, PyTorch draws (dropout) as `numbers` say; afterwards its generators are as before."""
+    entropy = int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        torch.manual_seed(entropy)
+        yield
 
 
 def _step(

@@ -141,8 +141,33 @@ class Failing(Echo):
         return super().step(action)
 
 
-for game in (Echo, BothFlags, GlobalChance, Leaky, Fragile, NarrowSpace, HashOrder, Failing):
+class Mirror(Foreign):
+    """Shows what it is told, and has attributes whose names mean something to lmgym."""
+
+    history: Any = []  # noqa: RUF012
+    reference = "a book"
+    choices = ("1", "2")
+    observation_space = AnyText()
+
+    def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
+        return action, 0.0, False, False, {}
+
+
+class Moody(Echo):
+    """Its players refuse, and its rewards are nothing where red is shown."""
+
+    def behaviour(self) -> str:
+        raise RuntimeError("not today")
+
+    def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
+        observation, reward, *rest = super().step(action)
+        return observation, None if observation == "red" else reward, *rest  # type: ignore[return-value]
+
+
+for game in (Echo, Moody, BothFlags, GlobalChance, Leaky, Fragile, NarrowSpace, HashOrder, Failing):
     gymnasium.register(f"test/{game.__name__}-v0", entry_point=f"tests.games:{game.__name__}", max_episode_steps=10)
+gymnasium.register("test/Mirror-v0", entry_point="tests.games:Mirror", max_episode_steps=5)
+gymnasium.register("test/Loose-v0", entry_point="tests.games:Echo", max_episode_steps=10, order_enforce=False)
 gymnasium.register("test/Foreign-v0", entry_point="tests.games:Foreign", max_episode_steps=5)
 
 ECHO = "tests.games:test/Echo-v0"
@@ -154,6 +179,13 @@ class RightAgent:
 
     def act(self, conversation: list[Any]) -> str:
         return conversation[-1].text
+
+
+class NeverAgent:
+    """Never says anything."""
+
+    def act(self, conversation: list[Any]) -> str:
+        raise OSError("the line is dead \ud800")
 
 
 class TroubledAgent:

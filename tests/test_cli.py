@@ -44,6 +44,12 @@ def lmgym(*words: str, text: str = "", cwd: Path | None = None) -> subprocess.Co
         (f"eval random --env {FO} --env-args maz=umaze", "argument of lmgym/FOMaze-v0 'maz'; did you mean 'maze'?"),
         (f"eval random --env {FO} --env-args umaze", "--env-args takes words like maze=umaze, not 'umaze'"),
         (f"eval random --env {FO} --env-args observation=3", "unknown observation 3; valid: position, walls"),
+        (f"eval tests.games:NeverAgent --env {FO} --episodes 25", "all 25 games failed, the first with agent: OSError"),
+        (f"collect {FO} --agent tests.games:NeverAgent --out z.parquet --episodes 3", "all 3 games failed"),
+        (f"train bc --env {FO} --learning-rate -1", "learning_rate is more than 0, not -1.0"),
+        (f"train bc --env {FO} --seed -1", "a seed lies between 0 and 268435455, not -1"),
+        ("train bc --env tests.games:test/Foreign-v0", "has no behaviour() that generates data: name a file by --data"),
+        (f"eval :X --env {FO}", "cannot import '', named in ':X'"),
         (f"eval random --env {FO} --batch 0", "the number of games at a time is 1 or more, not 0"),
         (f"collect {FO} --out /proc/none/x.parquet --episodes 1", "/proc/none: No such file or directory"),
         (f"collect {FO}", "Missing from lmgym collect: --out"),
@@ -58,7 +64,7 @@ def lmgym(*words: str, text: str = "", cwd: Path | None = None) -> subprocess.Co
         (f"train bc --env {FO} --model 2M --out a", "unknown model '2M'; did you mean '20M'?"),
         (f"train bc --env {FO} --tokenizer words --out b", "unknown kind of tokenizer 'words'; did you mean 'word'?"),
         (f"train bc --env {FO} --data none.parquet --out c", "none.parquet does not exist"),
-        ("train no_such.method --env x", "cannot import the method 'no_such.method'"),
+        ("train no_such.method --env x", "cannot import 'no_such.method', named in 'no_such.method'"),
     ],
 )  # fmt: skip
 def test_mistakes_are_one_sentence_and_status_2(

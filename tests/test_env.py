@@ -8,7 +8,7 @@ import pytest
 
 import lmgym  # noqa: F401 (registers the games)
 from lmgym.check import RULES, check, odd_actions
-from lmgym.env import AnyText, contract, make_env
+from lmgym.env import AnyText, contract, listed_choices, make_env
 from lmgym.errors import UsageError
 from lmgym.tasks import list_tasks
 
@@ -29,6 +29,7 @@ def test_every_game_keeps_every_rule(env_id: str) -> None:
         ("Fragile", "1,000 odd actions do no harm", "UnicodeEncodeError"),
         ("NarrowSpace", "observations lie in the observation space", "lacks the characters"),
         ("HashOrder", "same seed, same game in a second process", "differ in a second process"),
+        ("Loose", "step before reset raises", "raises nothing"),
         ("Foreign", "every string is an action", "AnyText"),
     ],
 )
@@ -93,6 +94,18 @@ def test_a_foreign_game_has_defaults() -> None:
     assert rules.history is None
     assert rules.reference is None
     assert rules.official_starts == ()
+
+
+def test_names_that_mean_something_else_in_a_foreign_game() -> None:
+    env = make_env("tests.games:test/Mirror-v0")
+    rules = contract(env)
+    assert (rules.history, rules.reference) == (None, None)
+    assert listed_choices(env) is None
+
+
+def test_another_limit_has_no_reference_score() -> None:
+    assert contract(make_env("lmgym/FOMaze-v0")).reference is not None
+    assert contract(make_env("lmgym/FOMaze-v0", {"max_episode_steps": 5})).reference is None
 
 
 def test_any_text_takes_every_string_and_samples_examples() -> None:

@@ -1,6 +1,7 @@
 """Rollouts and play: order, batch size, failures, and that play sees what training sees."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from lmgym.evaluate import Stream, collect, evaluate, evaluation_starts, game_se
 from lmgym.play import PolicyAgent
 from lmgym.policy import Policy
 from lmgym.rollout import Start, rollout
+from lmgym.store import read_episodes, write_episodes
 from lmgym.tokens import TokenDataset
 from tests.games import COLOURS, ECHO, FOREIGN
 
@@ -71,6 +73,8 @@ def test_sampling_follows_the_distribution(tiny_policy: Callable[..., Policy]) -
     agent._banned = torch.tensor([0])
     tokens, _ = agent._draw(logits, np.random.default_rng(0).random(4000).tolist())
     assert set(tokens) == {1, 2}
+    agent.temperature = 1e-45
+    assert set(agent._draw(logits, [0.5] * 4000)[0]) == {2}
     agent.temperature = 0.0
     assert set(agent._draw(logits, [0.0] * 4000)[0]) == {2}
 
@@ -111,6 +115,44 @@ def test_agents_of_a_user() -> None:
     troubled = evaluate(load_agent("tests.games:TroubledAgent", ECHO), ECHO)
     assert 0 < troubled.errors < troubled.episodes
     assert troubled.first_error == "agent: LookupError: no blue"
+
+
+def test_failures_leave_no_score() -> None:
+    result = evaluate(load_agent("tests.games:TroubledAgent", ECHO), ECHO)
+    assert result.score is None
+    assert evaluate(load_agent("tests.games:RightAgent", ECHO), ECHO).score == 100.0
+
+
+def test_players_and_rewards_that_fail_end_their_own_game_only() -> None:
+    env_id = "tests.games:test/Moody-v0"
+    refused = list(collect(load_agent("behaviour", env_id), env_id, episodes=3))
+    assert [episode.error for episode in refused] == ["agent: RuntimeError: not today"] * 3
+    played = list(collect(load_agent("expert", env_id), env_id, episodes=20))
+    failed = [episode for episode in played if episode.error]
+    assert 0 < len(failed) < 20
+    assert all(episode.total_reward == 3 for episode in played if not episode.error)
+
+
+@pytest.mark.parametrize("text", ["\ud800", "a\udfffb"])
+def test_text_that_no_file_can_hold_is_replaced(text: str, tmp_path: Path) -> None:
+    class Odd:
+        def act(self, conversation: list[Turn]) -> str:
+            return text
+
+    env_id = "tests.games:test/Mirror-v0"
+    episodes = list(collect(ClassAgent("odd", Odd), env_id, episodes=2))
+    assert "\ufffd" in episodes[0].actions[0].text
+    assert "\ufffd" in episodes[0].observations[1].text
+    write_episodes(tmp_path / "f.parquet", episodes)
+    assert read_episodes(tmp_path / "f.parquet") == episodes
+
+
+def test_random_agents_do_not_share_a_space() -> None:
+    def played(num_envs: int) -> list[list[str]]:
+        games = collect(load_agent("random", FOREIGN), FOREIGN, episodes=20, num_envs=num_envs)
+        return [[turn.text for turn in episode.actions] for episode in games]
+
+    assert played(1) == played(7) == played(64)
 
 
 def test_a_foreign_game_is_played(tiny_policy: Callable[..., Policy]) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -9,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from lmgym.agents import load_agent
-from lmgym.episode import Episode, Turn
+from lmgym.episode import Episode, Turn, statistics
 from lmgym.errors import UsageError
 from lmgym.evaluate import collect
 from lmgym.store import iterate_episodes, read_episodes, read_metadata, write_episodes
@@ -36,15 +37,15 @@ def sampled_episode() -> Episode:
         env_kwargs={"size": [3, 5]},
         options={"start": [1, 2]},
         outcome={"success": False},
-        error="agent: none",
         tokenizer="abc",
     )
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
     episode = sampled_episode()
-    write_episodes(tmp_path / "f.parquet", [episode, episode], series=7)
-    assert read_episodes(tmp_path / "f.parquet") == [episode, episode]
+    failed = replace(episode, error="agent: none")
+    write_episodes(tmp_path / "f.parquet", [episode, failed], series=7)
+    assert read_episodes(tmp_path / "f.parquet") == [episode, failed]
     metadata = read_metadata(tmp_path / "f.parquet")
     assert (metadata.env_id, metadata.agent, metadata.series) == ("a/B-v0", "me", 7)
     assert metadata.statistics.mean_return == pytest.approx(0.1)
@@ -126,9 +127,41 @@ def test_changed_content_fails_its_checksum(tmp_path: Path) -> None:
 
 
 def test_no_episodes_no_file(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="at least one"):
+    with pytest.raises(UsageError, match="no episode to write"):
         write_episodes(tmp_path / "f.parquet", [])
+    failed = replace(sampled_episode(), error="agent: none")
+    with pytest.raises(UsageError, match="all 1 games failed, the first with agent: none"):
+        write_episodes(tmp_path / "f.parquet", [failed])
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_came_into_being_meanwhile_is_not_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "f.parquet"
+
+    def slow() -> Iterator[Episode]:
+        yield from played()
+        write_episodes(path, played(seed=1), series=1)
+
+    with pytest.raises(UsageError, match="was written by another process meanwhile"):
+        write_episodes(path, slow(), series=0)
+    assert read_metadata(path).series == 1
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_killed_processes_left_behind_is_cleared_away(tmp_path: Path) -> None:
+    (tmp_path / ".f.parquet.99999999.partial").write_text("half")
+    write_episodes(tmp_path / "f.parquet", played())
+    assert [path.name for path in tmp_path.iterdir()] == ["f.parquet"]
+
+
+def test_failed_games_count_as_no_success_and_not_in_the_return() -> None:
+    good = replace(sampled_episode(), outcome={"success": True})
+    silent = replace(good, outcome={})
+    failed = replace(good, error="environment: it broke")
+    found = statistics([good, silent, failed, failed])
+    assert (found.episodes, found.errors, found.success_rate) == (4, 2, 0.25)
+    assert found.mean_return == pytest.approx(0.1)
+    assert statistics([silent]).success_rate is None
 
 
 def test_an_episode_refuses_nonsense() -> None:

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -27,8 +27,9 @@ from lmgym.files import sha256
 from lmgym.policy import Policy
 from lmgym.run import Recipe, opened
 from lmgym.store import read_episodes
-from lmgym.train import OptimConfig, RowSampler, mixed_precision
+from lmgym.train import ModelConfig, OptimConfig, RowSampler, mixed_precision
 from tests.games import ECHO, Echo
+from tests.test_policy import gpt2_folder
 
 METHODS = methods()
 VARYING = ("seconds", "tokens_per_second")
@@ -95,6 +96,67 @@ def test_every_method_goes_on_where_it_was_stopped(
     assert metrics(cut) == metrics(whole)
     assert sha256(cut / "model.safetensors") == sha256(whole / "model.safetensors")
     assert not (cut / "checkpoints").exists()
+
+
+def test_dropout_of_a_pretrained_model_repeats_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dropout is drawn by seed and step, so that neither a repeat nor a stop changes a number."""
+    import lmgym.train as loop
+
+    config = quick(bc, steps=20, checkpoint_every=10)
+    config = dataclasses.replace(config, lm=ModelConfig(model=str(gpt2_folder(tmp_path / "gpt2"))))
+    state = torch.random.get_rng_state()
+    first, again = (metrics(trained("bc", tmp_path / name, config)) for name in ("a", "b"))
+    assert torch.equal(state, torch.random.get_rng_state())
+    assert first == again
+    save = loop.save_checkpoint
+
+    def die_at_the_end(*arguments: Any) -> None:
+        if arguments[1] == 20:
+            raise KeyboardInterrupt
+        save(*arguments)
+
+    monkeypatch.setattr(loop, "save_checkpoint", die_at_the_end)
+    with pytest.raises(KeyboardInterrupt):
+        trained("bc", tmp_path / "cut", config)
+    monkeypatch.setattr(loop, "save_checkpoint", save)
+    assert metrics(trained("bc", tmp_path / "cut", config)) == first
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda f: (f / "state.json").write_text("[]"), "cannot be read"),
+        (lambda f: (f / "state.json").write_text('{"step": 99999}'), "speaks of step 99999"),
+        (lambda f: (f / "model.safetensors").write_bytes(b"x"), "cannot be read"),
+        (lambda f: (f / "optimizer.safetensors").unlink(), "cannot be read"),
+        (lambda f: (f.parents[1] / "metrics.jsonl").write_text("{}\n"), "is no line of metrics"),
+        (lambda f: (f.parents[1] / "run.json").write_text('{"format": 1}'), "holds no whole recipe"),
+    ],
+)
+def test_a_damaged_run_names_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: Callable[[Path], object], message: str
+) -> None:
+    config = quick(bc, steps=20, checkpoint_every=10)
+    monkeypatch.setattr(Policy, "save_pretrained", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        trained("bc", tmp_path / "a", config)
+    monkeypatch.undo()
+    (checkpoint,) = (tmp_path / "a" / "checkpoints").glob("step-*")
+    damage(checkpoint)
+    with pytest.raises(UsageError, match=message):
+        trained("bc", tmp_path / "a", config)
+
+
+def interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_what_a_kill_left_before_the_first_file_is_no_obstacle(tmp_path: Path) -> None:
+    folder = tmp_path / "a"
+    folder.mkdir()
+    (folder / ".run.json.99999999.partial").touch()
+    (folder / ".lock").touch()
+    trained("bc", folder, quick(bc, steps=10, checkpoint_every=10))
 
 
 @pytest.mark.slow
