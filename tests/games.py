@@ -167,7 +167,7 @@ class Moody(Echo):
 for game in (Echo, Moody, BothFlags, GlobalChance, Leaky, Fragile, NarrowSpace, HashOrder, Failing):
     gymnasium.register(f"test/{game.__name__}-v0", entry_point=f"tests.games:{game.__name__}", max_episode_steps=10)
 gymnasium.register("test/Mirror-v0", entry_point="tests.games:Mirror", max_episode_steps=5)
-gymnasium.register("test/Loose-v0", entry_point="tests.games:Echo", max_episode_steps=10, order_enforce=False)
+gymnasium.register("test/Loose-v0", entry_point="tests.games:Echo", order_enforce=False)
 gymnasium.register("test/Foreign-v0", entry_point="tests.games:Foreign", max_episode_steps=5)
 
 ECHO = "tests.games:test/Echo-v0"
