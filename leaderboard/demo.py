@@ -65,7 +65,7 @@ def main() -> None:
     print("data: the players of the offline data; bc: a 0.1M-parameter model that cloned them, temperature 1")
     print("expert: shortest paths; it knows the position, which the agent of POMaze does not (best there: -7.24)")
     print(
-        f"{time.perf_counter() - started:.0f} s; the runs are in {options.out}: lmgym play {GAMES[0]} --agent {folder}"
+        f"{time.perf_counter() - started:.0f} s; the runs are in {options.out}: lmgym play {env_id} --agent {folder}"
     )
 
 

@@ -48,7 +48,10 @@ def choose_at_random(game: Game) -> str:
 
 
 def ask_human(game: Game) -> str:
-    """Show the last observation and read an action from the keyboard."""
+    """Show what the last action earned and the observation after it, and read an action from the keyboard."""
+    if len(game.turns) > 1:
+        last = game.turns[-2]
+        print(f"[{last.reward:g}]" + (" invalid" if last.invalid else ""))
     print(game.turns[-1].text)
     try:
         return input("> ")

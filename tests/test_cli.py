@@ -137,6 +137,8 @@ def test_a_person_plays() -> None:
     assert done.returncode == 130  # the keyboard ended before the game
     assert "for example: move right, move left, move up, move down" in done.stdout
     assert done.stdout.count("Your current position") == 4
+    assert done.stdout.count("[-1]\n") == 2
+    assert done.stdout.count("[-1] invalid\n") == 1
     assert "Traceback" not in done.stderr
     drawn = lmgym("play", FO, "--render", "--agent", "expert", "--env-args", "maze=umaze")
     assert drawn.stdout.count("#.#G#") > 0
