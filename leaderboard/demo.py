@@ -64,9 +64,7 @@ def main() -> None:
     print("score: 0 worst possible return, 50 mean of the offline data, 100 best known return")
     print("data: the players of the offline data; bc: a 0.1M-parameter model that cloned them, temperature 1")
     print("expert: shortest paths; it knows the position, which the agent of POMaze does not (best there: -7.24)")
-    print(
-        f"{time.perf_counter() - started:.0f} s; the runs are in {options.out}: lmgym play {env_id} --agent {folder}"
-    )
+    print(f"{time.perf_counter() - started:.0f} s; the runs are in {options.out}: lmgym play {env_id} --agent {folder}")
 
 
 if __name__ == "__main__":
