@@ -19,7 +19,7 @@ import chess.svg
 import numpy as np
 from gymnasium import spaces
 
-from lmgym.env import AnyText, TextEnv
+from lmgym.env import AnyText, TextEnv, require_options
 from lmgym.envs._chess_players import (
     ENDGAMES,
     Embedded,
@@ -154,10 +154,7 @@ class ChessGame(TextEnv):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
         super().reset(seed=seed)
-        options = options or {}
-        for name in options:
-            if name != "position":
-                raise unknown("reset option of chess", name, ("position",))
+        options = require_options(options, ("position",), "chess")
         if "position" in options:
             self._board = _require_position(options["position"])
         elif self._starts:

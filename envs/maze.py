@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from lmgym.env import AnyText, TextEnv
+from lmgym.env import AnyText, TextEnv, require_options
 from lmgym.errors import unknown
 from lmgym.scores import Reference, Score
 
@@ -191,10 +191,7 @@ class Maze(TextEnv):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
         super().reset(seed=seed)
-        options = options or {}
-        for name in options:
-            if name not in ("start", "goal"):
-                raise unknown("reset option of the maze", name, ("start", "goal"))
+        options = require_options(options, ("start", "goal"), "the maze")
         if self._size is not None:
             self._grid = Grid(_carve(self._size, self.np_random))
         self._goal = self._chosen(options, "goal", self._grid.marked_goal, self._grid.cells)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from gymnasium import spaces
 
-from lmgym.env import AnyText, TextEnv
+from lmgym.env import AnyText, TextEnv, require_options
 from lmgym.errors import unknown
 from lmgym.scores import Reference, Score
 
@@ -709,10 +709,7 @@ class TextNav(TextEnv):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
         super().reset(seed=seed)
-        options = options or {}
-        for name in options:
-            if name != "start":
-                raise unknown("reset option of Text-Nav", name, ("start",))
+        options = require_options(options, ("start",), "Text-Nav")
         if self._is_random:
             self._house = random_house(self.np_random)
         house = self._house

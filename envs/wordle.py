@@ -11,7 +11,7 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.error import ResetNeeded
 
-from lmgym.env import AnyText, TextEnv
+from lmgym.env import AnyText, TextEnv, require_options
 from lmgym.errors import unknown
 from lmgym.scores import Reference, Score
 
@@ -279,9 +279,7 @@ class Wordle(TextEnv):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
         super().reset(seed=seed)
         words = self._lexicon.words
-        for name in options or {}:
-            if name != "word":
-                raise unknown("reset option of Wordle", name, ("word",))
+        options = require_options(options, ("word",), "Wordle")
         if options:
             if options["word"] not in words:
                 raise ValueError(f"{options['word']!r} is not one of the words that may be hidden")

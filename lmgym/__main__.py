@@ -91,9 +91,10 @@ def _parsed(name: str, command: type, words: list[str]) -> Any:
     """Let tyro make the command object; what it has to complain about becomes one sentence."""
     import tyro
 
+    known = _options(command)
     for word in words:
         option = word.partition("=")[0]
-        if option.startswith("--") and option.replace("_", "-") not in (known := _options(command)):
+        if option.startswith("--") and option.replace("_", "-") not in known:
             raise unknown(f"option of lmgym {name}", option, known)
     complaint = io.StringIO()
     try:

@@ -105,7 +105,7 @@ class Collect:
 
     def run(self) -> int:
         from lmgym.agents import load_agent
-        from lmgym.env import contract, make_env
+        from lmgym.env import contract_of
         from lmgym.evaluate import collect
         from lmgym.progress import progress
         from lmgym.store import write_episodes
@@ -113,9 +113,7 @@ class Collect:
         require_absent(self.out)
         env_kwargs = parsed(self.env_args)
         agent = load_agent(self.agent, self.env, env_kwargs, temperature=self.temperature)
-        env = make_env(self.env, env_kwargs)
-        count = contract(env).data_episodes if self.episodes is None else self.episodes
-        env.close()
+        count = contract_of(self.env, env_kwargs).data_episodes if self.episodes is None else self.episodes
         require_positive("episodes", count)
         games = collect(
             agent,
@@ -206,7 +204,7 @@ class Eval:
 
     def run(self) -> int:
         from lmgym.agents import load_agent
-        from lmgym.env import contract, make_env
+        from lmgym.env import contract_of
         from lmgym.evaluate import default_episodes, evaluate
         from lmgym.progress import progress
         from lmgym.tasks import evaluation_json, print_evaluations
@@ -217,9 +215,7 @@ class Eval:
         if self.threads is not None:
             set_threads(self.threads)
         agent = load_agent(self.agent, env_id, env_kwargs, temperature=self.temperature)
-        env = make_env(env_id, env_kwargs)
-        count = default_episodes(contract(env), self.episodes, env_id)
-        env.close()
+        count = default_episodes(contract_of(env_id, env_kwargs), self.episodes, env_id)
         with progress("eval", count, show=self.agent != "human") as bar, saving(self.save, self.seed) as keep:
 
             def watch(episode: Any) -> None:

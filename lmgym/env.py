@@ -154,6 +154,22 @@ def contract(env: gymnasium.Env) -> Contract:
     )
 
 
+def contract_of(env_id: str, env_kwargs: Mapping[str, Any] | None = None) -> Contract:
+    """Read what the game of an id declares. Raises UsageError as `make_env`."""
+    env = make_env(env_id, env_kwargs)
+    rules = contract(env)
+    env.close()
+    return rules
+
+
+def require_options(options: Mapping[str, Any] | None, valid: Sequence[str], game: str) -> dict[str, Any]:
+    """Return reset options as a dict. Raises UsageError for a name that `game` does not know."""
+    for name in options or {}:
+        if name not in valid:
+            raise unknown(f"reset option of {game}", name, valid)
+    return dict(options or {})
+
+
 def plays_itself(env: gymnasium.Env, role: str) -> bool:
     """Return whether the game has a `behaviour` or an `expert` of its own."""
     method = getattr(type(env.unwrapped), role, None)

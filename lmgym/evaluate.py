@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lmgym.env import Contract, contract, make_env
+from lmgym.env import Contract, contract_of
 from lmgym.episode import Episode, Tally
 from lmgym.errors import UsageError
 from lmgym.rollout import Agent, Start, rollout
@@ -70,9 +70,7 @@ def evaluate(
 
     `watch`, if given, is called with every finished Episode.
     """
-    env = make_env(env_id, env_kwargs)
-    rules = contract(env)
-    env.close()
+    rules = contract_of(env_id, env_kwargs)
     count = default_episodes(rules, episodes, env_id)
     starts = evaluation_starts(rules, count, seed)
     tally, first_error = Tally(), None

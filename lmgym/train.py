@@ -14,7 +14,7 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedType
 
 from lmgym.agents import load_agent
-from lmgym.env import contract, make_env, plays_itself
+from lmgym.env import contract, contract_of, make_env, plays_itself
 from lmgym.episode import Episode
 from lmgym.errors import UsageError, unknown
 from lmgym.evaluate import collect
@@ -123,9 +123,7 @@ def _collect_default(recipe: Recipe, path: Path) -> None:
 def new_policy(run: Run, config: ModelConfig, episodes: list[Episode]) -> Policy:
     """Return the policy that a run starts from: a preset with a tokenizer of the game's text, or a pretrained one."""
     recipe = run.recipe
-    env = make_env(recipe.env_id, recipe.env_kwargs)
-    rules = contract(env)
-    env.close()
+    rules = contract_of(recipe.env_id, recipe.env_kwargs)
     model = rules.preset if config.model is None else config.model
     if model not in PRESETS:
         if config.tokenizer is not None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from lmgym.env import contract, make_env
+from lmgym.env import contract_of
 from lmgym.policy import MAX_TOKENS, Policy
 from lmgym.tokens import View
 from lmgym.vocabulary import build_tokenizer
@@ -26,9 +26,7 @@ def tiny_policy() -> Callable[..., Policy]:
 
         episodes = list(collect(load_agent("random", env_id), env_id, episodes=20))
         texts = [turn.text + "\n" for episode in episodes for turn in episode.turns]
-        env = make_env(env_id)
-        rules = contract(env)
-        env.close()
+        rules = contract_of(env_id)
         seen = View.of(rules.history, rules.max_reply_chars, view.pop("max_tokens", MAX_TOKENS))
         return Policy.from_preset("0.1M", build_tokenizer(kind, texts), seen, seed=seed).eval()
 
