@@ -12,12 +12,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
-from torch.nn import functional
 
+from lmgym.losses import accuracy, cross_entropy
 from lmgym.policy import Outputs
 from lmgym.run import Run
+from lmgym.start import ModelConfig, new_policy, offline_episodes
 from lmgym.tokens import TokenBatch, TokenDataset
-from lmgym.train import ModelConfig, OptimConfig, fit, new_policy, offline_episodes
+from lmgym.train import OptimConfig, fit
 
 
 @dataclass(frozen=True)
@@ -31,14 +32,9 @@ class Config:
 
 
 def loss(batch: TokenBatch, outputs: Outputs) -> tuple[torch.Tensor, Mapping[str, torch.Tensor]]:
-    """Return the cross-entropy of the action tokens in nats, and the share that was most likely.
-
-    Both are sums over this batch divided by `batch.num_actions`, so that the parts of a batch add up.
-    """
-    actions = batch.action_ids
-    cross_entropy = functional.cross_entropy(outputs.logits, actions, reduction="sum") / batch.num_actions
-    accuracy = (outputs.logits.argmax(dim=-1) == actions).sum() / batch.num_actions
-    return cross_entropy, {"loss": cross_entropy, "accuracy": accuracy}
+    """Return the cross-entropy of the action tokens in nats, and the share that was most likely."""
+    value = cross_entropy(outputs.logits, batch)
+    return value, {"loss": value, "accuracy": accuracy(outputs.logits, batch)}
 
 
 def train(run: Run, config: Config) -> None:

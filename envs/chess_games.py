@@ -119,6 +119,7 @@ class ChessGame(TextEnv):
     max_reply_chars = 16
     tokenizer = "word"
     preset = "1M"
+    keep = "success"
 
     def __init__(
         self,

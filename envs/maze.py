@@ -162,6 +162,7 @@ class Maze(TextEnv):
     tokenizer = "phrase"
     preset = "0.1M"
     data_episodes = 1240
+    keep = "success"
     evaluation_episodes = 800
 
     def __init__(

@@ -686,6 +686,7 @@ class TextNav(TextEnv):
     tokenizer = "phrase"
     preset = "0.3M"
     data_episodes = 2500
+    keep = "success"
     evaluation_episodes = 800
 
     def __init__(self, observation: str = "full", house: str = "standard", render_mode: str | None = None) -> None:

@@ -234,6 +234,7 @@ class Wordle(TextEnv):
 
     metadata = {"render_modes": ["ansi"], "render_fps": 4}  # noqa: RUF012 (Gymnasium declares it so)
     max_reply_chars = 9
+    keep = "0.3"
     max_turns = TRIES
 
     def __init__(

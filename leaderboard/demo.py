@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 
 from lmgym.agents import load_agent
-from lmgym.commands import method_module
 from lmgym.evaluate import Evaluation, evaluate
+from lmgym.methods import method_module
 from lmgym.progress import console, progress
 from lmgym.run import Recipe, opened
 from lmgym.tasks import print_evaluations

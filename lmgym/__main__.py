@@ -20,8 +20,10 @@ SUMMARY = {
     "data info": "print what a file of episodes says of itself",
     "data import-lmrl": "import the published data files of LMRL-Gym",
     "train": "train a policy: lmgym train METHOD --env ID",
+    "tune": "find the settings that a run's policy plays best with, on validation games",
     "eval": "evaluate an agent on a game",
     "play": "play a game, or watch an agent play it",
+    "inspect": "show what a policy thought of each token of a game",
 }
 
 
@@ -69,7 +71,8 @@ def _run(words: list[str]) -> int:
 
 
 def _run_train(words: list[str]) -> int:
-    from lmgym.commands import methods, train_command
+    from lmgym.commands import train_command
+    from lmgym.methods import methods
 
     if not words or words[0] in ("-h", "--help"):
         print("usage: lmgym train METHOD --env ID [options]\n")

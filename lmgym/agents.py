@@ -1,7 +1,8 @@
 """Who plays: scripted agents, people, classes of the user, trained policies; all by one name."""
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -122,11 +123,17 @@ class ClassAgent:
             return Reply("", error=described(error))
 
 
-def load_agent(agent: str, env_id: str, env_kwargs: dict[str, Any] | None = None, *, temperature: float = 1.0) -> Agent:
+def load_agent(
+    agent: str,
+    env_id: str,
+    env_kwargs: dict[str, Any] | None = None,
+    *,
+    settings: Mapping[str, Any] | None = None,
+) -> Agent:
     """Return the agent of a name: `random`, `behaviour`, `expert`, `human`, a run's folder, `my_pkg:MyAgent`.
 
-    `temperature` concerns policies: 1 samples as trained, 0 takes the most likely token. Raises UsageError for
-    a name that is none of these, or a role that the game does not play.
+    `settings` are fields of `Decoding` for a policy; what they leave out is as its run was tuned. Raises UsageError
+    for a name that is none of these, or a role that the game does not play.
     """
     if agent in ("behaviour", "expert"):
         env = make_env(env_id, env_kwargs)
@@ -141,9 +148,10 @@ def load_agent(agent: str, env_id: str, env_kwargs: dict[str, Any] | None = None
     if agent and Path(agent).is_dir():
         from lmgym.play import PolicyAgent
         from lmgym.policy import Policy, best_device
+        from lmgym.tune import tuned_decoding
 
         policy = Policy.from_pretrained(agent).to(best_device())
-        return PolicyAgent(policy, name=agent, temperature=temperature)
+        return PolicyAgent(policy, name=agent, decoding=replace(tuned_decoding(Path(agent)), **(settings or {})))
     if ":" in agent:
         return ClassAgent(agent, _agent_class(agent))
     if "/" in agent or "\\" in agent:

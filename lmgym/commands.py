@@ -6,18 +6,16 @@ Heavy imports stand inside `run`, so that asking for help is quick.
 import dataclasses
 import json
 import os
-import pkgutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
-from lmgym.env import imported
-from lmgym.errors import UsageError, unknown
+from lmgym.errors import UsageError
+from lmgym.methods import method_module
 
 EnvArgs = tuple[str, ...]
 
@@ -42,6 +40,24 @@ def parsed(env_args: EnvArgs) -> dict[str, Any]:
 
 def _no_number(name: str) -> Any:
     raise ValueError(f"{name} is no JSON")
+
+
+@dataclass(frozen=True)
+class DecodingOptions:
+    """How a policy chooses tokens; what is left out is as its run was tuned."""
+
+    temperature: float | None = None
+    """1 samples as trained, 0 takes the best token."""
+    beta: float | None = None
+    """Weight of the critic's Q beside the policy's log-probability."""
+    top_k: int | None = None
+    """Sample among so many best tokens only."""
+    top_p: float | None = None
+    """Sample among the fewest best tokens that together have this probability."""
+
+    def given(self) -> dict[str, Any]:
+        """Return the options that were given."""
+        return {name: value for name, value in vars(self).items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -96,8 +112,8 @@ class Collect:
     """random, behaviour, expert, a run folder, my_pkg:MyAgent."""
     seed: int = 0
     """Which series of games."""
-    temperature: float = 1.0
-    """Of a policy: 1 samples as trained, 0 takes the most likely token."""
+    decoding: DecodingOptions = DecodingOptions()
+    """How a policy chooses tokens."""
     batch: int = 64
     """Games at a time; the result does not depend on it."""
     env_args: EnvArgs = ()
@@ -112,7 +128,7 @@ class Collect:
 
         require_absent(self.out)
         env_kwargs = parsed(self.env_args)
-        agent = load_agent(self.agent, self.env, env_kwargs, temperature=self.temperature)
+        agent = load_agent(self.agent, self.env, env_kwargs, settings=self.decoding.given())
         count = contract_of(self.env, env_kwargs).data_episodes if self.episodes is None else self.episodes
         require_positive("episodes", count)
         games = collect(
@@ -189,8 +205,8 @@ class Eval:
     """Number of games; the published number if left out."""
     seed: int = 0
     """Which series of games."""
-    temperature: float = 1.0
-    """Of a policy: 1 samples as trained, 0 takes the most likely token."""
+    decoding: DecodingOptions = DecodingOptions()
+    """How a policy chooses tokens."""
     batch: int = 64
     """Games at a time; the result does not depend on it."""
     threads: int | None = None
@@ -211,10 +227,10 @@ class Eval:
 
         if self.save is not None:
             require_absent(self.save)
-        env_id, env_kwargs = self._game()
+        env_id, env_kwargs = game_of(self.agent, self.env, self.env_args)
         if self.threads is not None:
             set_threads(self.threads)
-        agent = load_agent(self.agent, env_id, env_kwargs, temperature=self.temperature)
+        agent = load_agent(self.agent, env_id, env_kwargs, settings=self.decoding.given())
         count = default_episodes(contract_of(env_id, env_kwargs), self.episodes, env_id)
         with progress("eval", count, show=self.agent != "human") as bar, saving(self.save, self.seed) as keep:
 
@@ -237,15 +253,48 @@ class Eval:
             print_evaluations([result])
         return 0
 
-    def _game(self) -> tuple[str, dict[str, Any]]:
-        if self.env is not None:
-            return self.env, parsed(self.env_args)
-        if not Path(self.agent).is_dir():
-            raise UsageError("--env is missing: which game is the agent to play?")
-        from lmgym.run import read_record
 
-        recipe = read_record(Path(self.agent))["recipe"]
-        return recipe["env_id"], {**recipe["env_kwargs"], **parsed(self.env_args)}
+@dataclass(frozen=True)
+class Tune:
+    """Find the settings that a run's policy plays best with, on validation games, and keep them for eval."""
+
+    run_folder: tyro.conf.Positional[Path]
+    """Folder of a finished run."""
+    episodes: int | None = None
+    """Games per setting; about 100 if left out."""
+    seed: int = 0
+    """Which series of validation games; those of evaluations are others."""
+    batch: int = 64
+    """Games at a time; the result does not depend on it."""
+    threads: int | None = None
+    """Processor threads; 1 is safe on a busy machine."""
+    json: bool = False
+    """Print JSON."""
+
+    def run(self) -> int:
+        from lmgym.policy import Policy, best_device
+        from lmgym.progress import progress
+        from lmgym.tasks import print_trials
+        from lmgym.tune import grid, tune, tuning_episodes
+
+        if self.threads is not None:
+            set_threads(self.threads)
+        policy = Policy.from_pretrained(self.run_folder).to(best_device())
+        count = tuning_episodes(self.run_folder) if self.episodes is None else self.episodes
+        with progress("tune", count * len(grid(policy))) as bar:
+            trials = tune(
+                self.run_folder,
+                policy,
+                episodes=count,
+                seed=self.seed,
+                num_envs=self.batch,
+                watch=lambda _: bar.advance(),
+            )
+        if self.json:
+            print(json.dumps([dataclasses.asdict(trial) for trial in trials], indent=2))
+        else:
+            print_trials(trials)
+        return 0
 
 
 @dataclass(frozen=True)
@@ -260,8 +309,8 @@ class Play:
     """Also show the board or map before each turn; it may show more than the agent sees."""
     seed: int = 0
     """Which game."""
-    temperature: float = 1.0
-    """Of a policy: 1 samples as trained, 0 takes the most likely token."""
+    decoding: DecodingOptions = DecodingOptions()
+    """How a policy chooses tokens."""
     env_args: EnvArgs = ()
     """Arguments of the game: maze=umaze ..."""
 
@@ -273,7 +322,7 @@ class Play:
         from lmgym.tasks import print_game, print_rules
 
         env_kwargs = parsed(self.env_args)
-        agent = load_agent(self.agent, self.env, env_kwargs, temperature=self.temperature)
+        agent = load_agent(self.agent, self.env, env_kwargs, settings=self.decoding.given())
         if self.render:
             modes = make_env(self.env, env_kwargs).metadata.get("render_modes", [])
             if "ansi" not in modes:
@@ -285,22 +334,6 @@ class Play:
         episode = play_one(agent, self.env, env_kwargs, seed=self.seed)
         print_game(episode, whole=self.agent != "human")
         return 0
-
-
-def methods() -> list[str]:
-    """Return the names of the methods in `lmgym.algorithms`."""
-    found = pkgutil.iter_modules(import_module("lmgym.algorithms").__path__)
-    return [module.name for module in found if not module.name.startswith("_")]
-
-
-def method_module(name: str) -> Any:
-    """Import a method by its name, or by dotted name one outside lmgym. Raises UsageError for an unknown one."""
-    if "." not in name and name not in methods():
-        raise unknown("method", name, methods())
-    module = imported(name if "." in name else f"lmgym.algorithms.{name}", name)
-    if not (dataclasses.is_dataclass(getattr(module, "Config", None)) and callable(getattr(module, "train", None))):
-        raise UsageError(f"{name} is no method: it needs a dataclass Config and a function train(run, config)")
-    return module
 
 
 @dataclass(frozen=True)
@@ -321,6 +354,55 @@ class TrainOptions:
     """Also write metrics for TensorBoard (pip install lmgym[tensorboard])."""
     env_args: EnvArgs = ()
     """Arguments of the game: maze=umaze ..."""
+
+
+@dataclass(frozen=True)
+class Inspect:
+    """Play one game and show what the policy thought of each token: probability, Q, V and advantage."""
+
+    run_folder: tyro.conf.Positional[Path]
+    """Folder of a finished run."""
+    env: str | None = None
+    """Id of the game; the run's own if left out."""
+    seed: int = 0
+    """Which game."""
+    html: Path | None = None
+    """Also write the game as one HTML file."""
+    decoding: DecodingOptions = DecodingOptions()
+    """How the policy chooses tokens."""
+    env_args: EnvArgs = ()
+    """Arguments of the game: maze=umaze ..."""
+
+    def run(self) -> int:
+        from lmgym.agents import load_agent
+        from lmgym.evaluate import play_one
+        from lmgym.inspection import look, print_seen, write_page
+        from lmgym.play import PolicyAgent
+        from lmgym.tasks import output_console
+
+        if not self.run_folder.is_dir():
+            raise UsageError(f"there is no run folder {str(self.run_folder)!r}")
+        env_id, env_kwargs = game_of(str(self.run_folder), self.env, self.env_args)
+        agent = load_agent(str(self.run_folder), env_id, env_kwargs, settings=self.decoding.given())
+        assert isinstance(agent, PolicyAgent)
+        seen = look(agent, play_one(agent, env_id, env_kwargs, seed=self.seed))
+        print_seen(seen, output_console())
+        if self.html is not None:
+            write_page(seen, self.html)
+            print(self.html)
+        return 0
+
+
+def game_of(agent: str, env: str | None, env_args: EnvArgs) -> tuple[str, dict[str, Any]]:
+    """Return which game is meant, and its arguments: the one of the run folder `agent` if `env` is left out."""
+    if env is not None:
+        return env, parsed(env_args)
+    if not Path(agent).is_dir():
+        raise UsageError("--env is missing: which game is the agent to play?")
+    from lmgym.run import read_record
+
+    recipe = read_record(Path(agent))["recipe"]
+    return recipe["env_id"], {**recipe["env_kwargs"], **parsed(env_args)}
 
 
 def train_command(method: str) -> type:
@@ -442,5 +524,7 @@ COMMANDS: dict[str, type] = {
     "data info": DataInfo,
     "data import-lmrl": DataImportLmrl,
     "eval": Eval,
+    "tune": Tune,
     "play": Play,
+    "inspect": Inspect,
 }

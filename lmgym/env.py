@@ -76,6 +76,10 @@ class TextEnv(gymnasium.Env[str, str]):
     preset: str = "1M"
     """The smallest model preset that learns the game from scratch."""
 
+    keep: str = "0.1"
+    """Which episodes of the data are worth imitating more than the others: `success`, or the best share by
+    return."""
+
     reference: Reference | None = None
     """Worst possible, data mean and best known return of the game with these settings, if known."""
 
@@ -124,6 +128,7 @@ class Contract:
     preset: str
     data_episodes: int
     evaluation_episodes: int
+    keep: str
     reference: Reference | None
     official_starts: tuple[dict[str, Any], ...]
 
@@ -149,6 +154,7 @@ def contract(env: gymnasium.Env) -> Contract:
         preset=declared("preset"),
         data_episodes=declared("data_episodes"),
         evaluation_episodes=declared("evaluation_episodes"),
+        keep=declared("keep"),
         reference=scale,
         official_starts=tuple(starts()) if callable(starts) else (),
     )

@@ -64,15 +64,17 @@ def evaluate(
     episodes: int | None = None,
     seed: int = 0,
     num_envs: int = 64,
+    stream: Stream = Stream.EVALUATE,
     watch: Any = None,
 ) -> Evaluation:
     """Play `episodes` games (the game's published number by default) and sum up.
 
-    `watch`, if given, is called with every finished Episode.
+    `stream` says what the games are played for; those of different streams never meet. `watch`, if given, is
+    called with every finished Episode.
     """
     rules = contract_of(env_id, env_kwargs)
     count = default_episodes(rules, episodes, env_id)
-    starts = evaluation_starts(rules, count, seed)
+    starts = evaluation_starts(rules, count, seed, stream)
     tally, first_error = Tally(), None
     for episode in rollout(agent, env_id, starts, env_kwargs=env_kwargs, num_envs=num_envs):
         tally.add(episode)

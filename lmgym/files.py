@@ -89,15 +89,14 @@ def sha256(path: Path) -> str:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold a folder for this process; the system lets go of it however the process ends.
-
-    Raises UsageError where another process holds it.
+def locked(folder: Path, name: str = "", *, wait: bool = False) -> Iterator[None]:
+    """Hold a folder, or what will be called `name` in it, for this process; the system lets go of it however the
+    process ends. Where another process holds it, waits for that, or raises UsageError.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as file:
+    with (folder / f".{name}.lock".replace("..", ".")).open("w") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except OSError:
             raise UsageError(f"another process is at work in {folder}") from None
         yield

@@ -1,6 +1,5 @@
 """A token policy plays: reads the turns in view, samples an action token by token."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from lmgym.errors import UsageError
+from lmgym.decoding import Decoding, draw, guided, log_probabilities
 from lmgym.policy import Policy
 from lmgym.rollout import Game, Reply
 from lmgym.tokens import Window, piece_ids
@@ -27,13 +26,11 @@ class PolicyAgent:
     """Acts in many games with one policy. Each game draws from a generator of its own, so that what is said in
     it depends neither on the other games nor on their number."""
 
-    def __init__(self, policy: Policy, *, name: str = "policy", temperature: float = 1.0) -> None:
-        if not 0 <= temperature < math.inf:
-            raise UsageError(f"a temperature is 0 (greedy) or more, not {temperature}")
+    def __init__(self, policy: Policy, *, name: str = "policy", decoding: Decoding | None = None) -> None:
         self.name = name
         self.policy = policy.eval()
         self.tokenizer: str | None = policy.codec.fingerprint
-        self.temperature = temperature
+        self.decoding = Decoding() if decoding is None else decoding
         # A pretrained model may have more embeddings than its tokenizer has tokens.
         nameless = range(len(policy.codec.tokenizer), policy.num_embeddings)
         self._banned = torch.tensor(sorted({*policy.codec.banned, *nameless}), dtype=torch.int64)
@@ -66,7 +63,7 @@ class PolicyAgent:
         self, contexts: list[list[int]], chances: list[np.random.Generator]
     ) -> list[tuple[tuple[int, ...], tuple[float, ...]]]:
         """Sample one action for each context: filling on the left, one cache for the whole turn."""
-        lm, device = self.policy.lm, next(self.policy.parameters()).device
+        policy, critic, device = self.policy, self.policy.critic, self.policy.device
         width = max(len(context) for context in contexts)
         rows = np.full((len(contexts), width), self.policy.codec.pad, dtype=np.int64)
         present = np.zeros((len(contexts), width), dtype=np.int64)
@@ -78,19 +75,26 @@ class PolicyAgent:
         replies: list[list[int]] = [[] for _ in contexts]
         logprobs: list[list[float]] = [[] for _ in contexts]
         running = set(range(len(contexts)))
-        cache: Any = None
-        for _ in range(self.policy.view.max_reply_tokens):
-            outputs = lm(
-                input_ids=ids,
-                attention_mask=mask,
-                position_ids=positions,
-                past_key_values=cache,
-                use_cache=True,
-                logits_to_keep=1,
-            )
-            cache = outputs.past_key_values
+        # The policy's own trunk and, where it has one of its own, the critic's: each with a cache.
+        trunks = [policy.lm.base_model]
+        if critic is not None and critic.trunk is not None and self.decoding.beta > 0:
+            trunks.append(critic.trunk)
+        caches: list[Any] = [None] * len(trunks)
+        for _ in range(policy.view.max_reply_tokens):
+            hidden = []
+            for index, trunk in enumerate(trunks):
+                outputs = trunk(
+                    input_ids=ids,
+                    attention_mask=mask,
+                    position_ids=positions,
+                    past_key_values=caches[index],
+                    use_cache=True,
+                )
+                caches[index] = outputs.past_key_values
+                hidden.append(outputs.last_hidden_state[:, -1])
+            q = None if critic is None else critic.lowest_q(hidden[-1])
             uniforms = [chances[row].random() if row in running else 0.0 for row in range(len(contexts))]
-            tokens, logps = self._draw(outputs.logits[:, -1], uniforms)
+            tokens, logps = self._draw(self.scores(policy.logits(hidden[0]), q), uniforms)
             for row in sorted(running):
                 replies[row].append(tokens[row])
                 logprobs[row].append(logps[row])
@@ -103,19 +107,14 @@ class PolicyAgent:
             positions = positions[:, -1:] + 1
         return [(tuple(reply), tuple(logps)) for reply, logps in zip(replies, logprobs, strict=True)]
 
-    def _draw(self, logits: torch.Tensor, uniforms: list[float]) -> tuple[list[int], list[float]]:
-        """Invert the cumulative distribution of logits [B, V] at uniforms [B]; also return log-probabilities."""
-        logits = logits.float().cpu()
-        logits[:, self._banned] = -torch.inf
-        if self.temperature == 0:
-            tokens = logits.argmax(dim=-1)
-            logps = torch.zeros(len(tokens))
-        else:
-            # In double and from the maximum down, so that no temperature makes a logit infinite.
-            below = logits.double() - logits.max(dim=-1, keepdim=True).values
-            logps_all = (below / self.temperature).log_softmax(dim=-1)
-            heights = logps_all.exp().cumsum(dim=-1)
-            levels = torch.tensor(uniforms, dtype=torch.float64)[:, None] * heights[:, -1:]
-            tokens = torch.searchsorted(heights, levels, right=True)[:, 0].clamp(max=logits.shape[1] - 1)
-            logps = logps_all.gather(1, tokens[:, None])[:, 0]
-        return tokens.tolist(), logps.tolist()
+    def scores(self, logits: torch.Tensor, q: torch.Tensor | None) -> torch.Tensor:
+        """Return what tokens are chosen by, on the processor: guided logits [B, V], -inf for those never said."""
+        scores = guided(logits, q, self.decoding.beta).cpu()
+        scores[:, self._banned] = -torch.inf
+        return scores
+
+    def _draw(self, scores: torch.Tensor, uniforms: list[float]) -> tuple[list[int], list[float]]:
+        """Draw a token for each row of scores [B, V]; also return its log-probability."""
+        logps = log_probabilities(scores, self.decoding)
+        tokens = draw(logps, uniforms)
+        return tokens.tolist(), logps.gather(1, tokens[:, None])[:, 0].tolist()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from safetensors.torch import load_model, save_model
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -19,12 +20,14 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
+from lmgym.critic import Critic, CriticShape, states_before_actions
 from lmgym.errors import UsageError, unknown
 from lmgym.files import sha256, write_json
 from lmgym.tokens import Codec, TokenBatch, View
 
 FORMAT = 1
 RECORD = "lmgym.json"
+CRITIC = "critic.safetensors"
 MAX_TOKENS = 1024
 
 
@@ -63,6 +66,7 @@ class Policy(torch.nn.Module):
     """A causal language model that reads a conversation and writes the next action.
 
     `lm` is any Hugging Face causal LM whose logits are its output embedding applied to its last hidden state.
+    `critic`, where a method has learned one, says what each next token is worth.
     """
 
     def __init__(self, lm: Any, tokenizer: PreTrainedTokenizerBase, view: View) -> None:
@@ -70,6 +74,7 @@ class Policy(torch.nn.Module):
         self.lm = lm
         self.codec = Codec(tokenizer)
         self.view = view
+        self.critic: Critic | None = None
         if self.num_embeddings < len(tokenizer):
             raise UsageError(
                 f"the tokenizer has {len(tokenizer)} tokens and the model only {self.num_embeddings} embeddings"
@@ -124,13 +129,18 @@ class Policy(torch.nn.Module):
         return cls(lm, tokenizer, View.of(history, max_reply_chars, min(limit, MAX_TOKENS)))
 
     def forward(self, batch: TokenBatch) -> Outputs:
-        """Return hidden states and, at action tokens only, logits: never [B, T, V].
+        """Return hidden states and, at action tokens only, logits: never [B, T, V]."""
+        before_actions, hidden = states_before_actions(self.lm.base_model, batch)
+        return Outputs(hidden, self.logits(before_actions))
 
-        Filling stands on the right, where a causal model does not look, so that no mask is needed.
-        """
-        hidden = self.lm.base_model(input_ids=batch.ids, use_cache=False).last_hidden_state
-        before_actions = hidden[:, :-1][batch.action_mask[:, 1:]]
-        return Outputs(hidden, self.lm.get_output_embeddings()(before_actions).float())
+    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Return the logits [..., V] float32 of hidden states [..., width]."""
+        return self.lm.get_output_embeddings()(hidden).float()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the policy computes."""
+        return next(self.parameters()).device
 
     @property
     def num_embeddings(self) -> int:
@@ -143,7 +153,7 @@ class Policy(torch.nn.Module):
         return sum(parameter.numel() for parameter in self.parameters())
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write model (safetensors), tokenizer and, last, `lmgym.json` with the checksum of each file.
+        """Write model and critic (safetensors), tokenizer and, last, `lmgym.json` with the checksum of each file.
 
         The folder also opens with plain `transformers.AutoModelForCausalLM.from_pretrained`.
         """
@@ -153,6 +163,8 @@ class Policy(torch.nn.Module):
         with tempfile.TemporaryDirectory(dir=folder, prefix=".policy-") as fresh, _quiet():
             self.lm.save_pretrained(fresh)
             self.codec.tokenizer.save_pretrained(fresh)
+            if self.critic is not None:
+                save_model(self.critic, str(Path(fresh) / CRITIC))
             written = sorted(Path(fresh).iterdir())
             checksums = {path.name: sha256(path) for path in written}
             for path in written:
@@ -163,6 +175,8 @@ class Policy(torch.nn.Module):
             "tokenizer": self.codec.fingerprint,
             "files": checksums,
         }
+        if self.critic is not None:
+            record["critic"] = asdict(self.critic.shape)
         write_json(folder / RECORD, record)
 
     @classmethod
@@ -176,6 +190,9 @@ class Policy(torch.nn.Module):
         policy = cls(lm, tokenizer, View(**record["view"]))
         if policy.codec.fingerprint != record["tokenizer"]:
             raise UsageError(f"{folder / 'tokenizer.json'} is not the tokenizer that this policy was trained with")
+        if "critic" in record:
+            policy.critic = Critic(lm, CriticShape(**record["critic"]))
+            load_model(policy.critic, str(folder / CRITIC))
         return policy.eval()
 
 

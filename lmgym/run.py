@@ -1,10 +1,12 @@
 """A training run on disk: what was asked for, its data, its metrics, its checkpoints, its policy.
 
 run.json         the recipe, its status, what it was made with
-data.parquet     the offline episodes, where they were collected for this run
+tuned.json       the settings to play with, where they were tuned
 metrics.jsonl    one line per logged step; `seconds` and `tokens_per_second` alone vary between repeats
 checkpoints/     the latest state of an unfinished run
 config.json, model.safetensors, tokenizer.json, lmgym.json, ...   the policy, once finished
+
+Data sets and policies that several runs start from stand in `shared` beside them; see `start.py`.
 """
 
 import json
@@ -73,23 +75,24 @@ class Run:
             self.note(status="finished", parameters=policy.num_parameters, **facts)
             shutil.rmtree(self.folder / "checkpoints", ignore_errors=True)
 
-    def require_data(self, checksum: str) -> None:
-        """Record the data's checksum; raises UsageError where it is not that of the run's first start."""
-        if self.record.setdefault("data_checksum", checksum) != checksum:
-            raise UsageError(f"the data of {self.folder} have changed since it was started; choose another --out")
+    def require_same(self, name: str, checksum: str) -> None:
+        """Record a checksum of what the run is made from; raises UsageError where it is not that of the first start."""
+        if self.record.setdefault(f"{name}_checksum", checksum) != checksum:
+            raise UsageError(f"the {name} of {self.folder} has changed since it was started; choose another --out")
         self.note()
 
 
 @contextmanager
-def opened(folder: Path, recipe: Recipe) -> Iterator[Run]:
+def opened(folder: Path, recipe: Recipe, *, wait: bool = False) -> Iterator[Run]:
     """Create or reopen a run folder, held by this command alone; of several processes the main one does it.
 
-    Raises UsageError where the folder belongs to something else, to another command, or to another process.
+    Raises UsageError where the folder belongs to something else, to another command, or to another process; `wait`
+    waits for the other process.
     """
     state = processes()
     with ExitStack() as held:
         with state.main_process_first():
-            run = held.enter_context(_opened_by_main(folder, recipe)) if state.is_main_process else None
+            run = held.enter_context(_opened_by_main(folder, recipe, wait)) if state.is_main_process else None
         if run is None:
             run = Run(folder, recipe, is_main=False)
             run.record = read_record(folder)
@@ -97,13 +100,13 @@ def opened(folder: Path, recipe: Recipe) -> Iterator[Run]:
 
 
 @contextmanager
-def _opened_by_main(folder: Path, recipe: Recipe) -> Iterator[Run]:
+def _opened_by_main(folder: Path, recipe: Recipe, wait: bool) -> Iterator[Run]:
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file; --out names a folder")
     path = folder / "run.json"
     if not path.exists() and folder.exists() and any(not item.name.startswith(".") for item in folder.iterdir()):
         raise UsageError(f"{folder} is not empty and holds no run.json; choose another --out")
-    with locked(folder):
+    with locked(folder, wait=wait):
         run = Run(folder, recipe)
         if path.exists():
             run.record = read_record(folder)

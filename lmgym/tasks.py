@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium
 from rich.console import Console
@@ -12,6 +12,9 @@ from rich.text import Text
 from lmgym.env import contract, listed_choices, make_env
 from lmgym.episode import Episode
 from lmgym.evaluate import Evaluation
+
+if TYPE_CHECKING:
+    from lmgym.tune import Trial
 
 MIN_WIDTH = 120
 
@@ -59,7 +62,7 @@ def print_tasks(tasks: Sequence[Mapping[str, Any]]) -> None:
             _number(task["data_turns"], ".1f"),
             *(_number(task[name] and task[name]["value"], ".2f") for name in ("min", "data", "best")),
         )
-    console = _console()
+    console = output_console()
     console.print(table)
     for task in tasks:
         for name in ("min", "data", "best"):
@@ -101,11 +104,34 @@ def print_evaluations(results: Sequence[Evaluation], title: str | None = None) -
             f"{result.invalid_rate:.2%}",
             f"{result.episodes:,}",
         )
-    console = _console()
+    console = output_console()
     console.print(table)
     for result in results:
         if result.errors:
             console.print(f"{result.agent}: {result.errors} games failed, the first with {result.first_error}")
+
+
+def print_trials(trials: "Sequence[Trial]") -> None:
+    """Print what each setting earned on the validation games, the chosen one marked."""
+    table = Table(title="validation games", caption="* kept in the run, and used by eval, play and collect")
+    for heading in ("beta", "temperature", "return", "95 % interval", "score", "success", "invalid", ""):
+        table.add_column(heading, justify="right")
+    from lmgym.tune import best
+
+    chosen = best(trials)
+    for trial in trials:
+        mean, low, high = trial.mean_return
+        table.add_row(
+            f"{trial.decoding.beta:g}",
+            f"{trial.decoding.temperature:g}",
+            f"{mean:.2f}",
+            f"{low:.2f} to {high:.2f}",
+            _number(trial.score, ".1f"),
+            _number(trial.success_rate, ".3f"),
+            f"{trial.invalid_rate:.2%}",
+            "*" if trial is chosen else "",
+        )
+    output_console().print(table)
 
 
 def print_rules(env_id: str, env_kwargs: Mapping[str, Any], seed: int) -> None:
@@ -123,7 +149,7 @@ def print_rules(env_id: str, env_kwargs: Mapping[str, Any], seed: int) -> None:
 
 def print_game(episode: Episode, *, whole: bool) -> None:
     """Print a game: all of it, or only how it ended."""
-    console = _console()
+    console = output_console()
     shown = episode.turns if whole else episode.turns[-1:]
     for turn in shown:
         if turn.by_agent:
@@ -138,7 +164,8 @@ def print_game(episode: Episode, *, whole: bool) -> None:
         console.print(f"error: {episode.error}")
 
 
-def _console() -> Console:
+def output_console() -> Console:
+    """Return the console of results: standard output, not narrower than the tables."""
     console = Console()
     return console if console.is_terminal else Console(width=max(MIN_WIDTH, console.width))
 

@@ -8,10 +8,10 @@ to the action. Tokens that a policy sampled are never decoded and encoded again.
 
 import hashlib
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -227,7 +227,9 @@ class TokenBatch:
     rewards [B, T] float32: the reward of an action, at its last token, 0 elsewhere;
     not_done [B, T] bool: False at the last token of the action that terminated the task (not: truncated it);
     logprobs [B, T] float32: log-probability of a sampled token when it was sampled, 0 elsewhere;
-    next_row [B] int64: where in this batch the row is that continues this one, -1 for none.
+    next_ids [B, U] int64: for a row that another row continues, the tokens of that one up to its first action:
+    the state after this row; next_lengths [B] int64: how many they are, 0 for none;
+    columns: what a method has added to the data set, [B, T] each;
     num_actions: number of action tokens that a mean is taken over; a part of a batch keeps the whole batch's,
     so that the losses of the parts add up to the loss of the whole.
     """
@@ -238,7 +240,9 @@ class TokenBatch:
     rewards: torch.Tensor
     not_done: torch.Tensor
     logprobs: torch.Tensor
-    next_row: torch.Tensor
+    next_ids: torch.Tensor
+    next_lengths: torch.Tensor
+    columns: Mapping[str, torch.Tensor] = field(default_factory=dict)
     num_actions: int = field(default=0)
 
     @property
@@ -246,25 +250,30 @@ class TokenBatch:
         """The action tokens [N], row after row."""
         return self.ids[self.action_mask]
 
+    def at_actions(self, values: torch.Tensor) -> torch.Tensor:
+        """Return the entries of `values` [B, T] at the action tokens, [N]."""
+        return values[self.action_mask]
+
     def to(self, device: torch.device | str) -> "TokenBatch":
         """Return the batch on a device."""
-        moved = {name: value.to(device) for name, value in vars(self).items() if torch.is_tensor(value)}
-        return replace(self, **moved)
+        return self._each(lambda tensor: tensor.to(device))
 
     def part(self, rows: slice) -> "TokenBatch":
-        """Return some of the rows; pointers to rows are dropped."""
-        chosen = {name: value[rows] for name, value in vars(self).items() if torch.is_tensor(value)}
-        chosen["next_row"] = torch.full_like(chosen["next_row"], -1)
-        return replace(self, **chosen)
+        """Return some of the rows."""
+        return self._each(lambda tensor: tensor[rows])
+
+    def _each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> "TokenBatch":
+        changed: dict[str, Any] = {name: change(value) for name, value in vars(self).items() if torch.is_tensor(value)}
+        return replace(self, **changed, columns={name: change(value) for name, value in self.columns.items()})
 
 
 class TokenDataset:
-    """The rows of many episodes, stored flat."""
+    """The rows of many episodes, stored flat: one after the other, an array per field."""
 
     def __init__(self, episodes: Iterable[Episode], codec: Codec, view: View) -> None:
         ids, action_mask, not_done = array("i"), array("b"), array("b")
         rewards, logprobs = array("f"), array("f")
-        lengths, next_row = array("q"), array("q")
+        lengths, continues = array("q"), array("b")
         for episode in episodes:
             for row in encode_episode(episode, codec, view):
                 ids.extend(row.ids)
@@ -273,49 +282,61 @@ class TokenDataset:
                 not_done.extend(row.not_done)
                 logprobs.extend(row.logprobs)
                 lengths.append(len(row.ids))
-                next_row.append(len(lengths) if row.continues else -1)
+                continues.append(row.continues)
         self.pad = codec.pad
         self.lengths = np.asarray(lengths, dtype=np.int64)
-        self.next_row = np.asarray(next_row, dtype=np.int64)
+        self.continues = np.asarray(continues, dtype=bool)
         self._starts = np.cumsum(self.lengths) - self.lengths
-        self._flat = {
-            "ids": np.asarray(ids, dtype=np.int64),
-            "action_mask": np.asarray(action_mask, dtype=bool),
-            "rewards": np.asarray(rewards, dtype=np.float32),
-            "not_done": np.asarray(not_done, dtype=bool),
-            "logprobs": np.asarray(logprobs, dtype=np.float32),
-        }
+        self.ids = np.asarray(ids, dtype=np.int64)
+        self.action_mask = np.asarray(action_mask, dtype=bool)
+        self.rewards = np.asarray(rewards, dtype=np.float32)
+        self.not_done = np.asarray(not_done, dtype=bool)
+        self.logprobs = np.asarray(logprobs, dtype=np.float32)
+        self.columns: dict[str, np.ndarray] = {}
 
     def __len__(self) -> int:
         return len(self.lengths)
 
-    @property
-    def num_action_tokens(self) -> int:
-        """Action tokens in all rows."""
-        return int(self._flat["action_mask"].sum())
-
     def rows_with_actions(self) -> np.ndarray:
         """Return the indices of the rows that have something to learn."""
-        totals = np.add.reduceat(self._flat["action_mask"], self._starts) if len(self) else np.zeros(0)
+        totals = np.add.reduceat(self.action_mask, self._starts) if len(self) else np.zeros(0)
         return np.flatnonzero(totals)
+
+    @cached_property
+    def _num_before_actions(self) -> np.ndarray:
+        """Tokens of each row before its first action."""
+        places = np.arange(len(self.ids)) - np.repeat(self._starts, self.lengths)
+        unbounded = np.where(self.action_mask, places, np.iinfo(np.int64).max)
+        return np.minimum(np.minimum.reduceat(unbounded, self._starts), self.lengths)
 
     def batch(self, rows: Sequence[int] | np.ndarray) -> TokenBatch:
         """Return the rows of these indices as a batch of B = len(rows)."""
         rows = np.asarray(rows, dtype=np.int64)
         lengths = self.lengths[rows]
-        columns = np.arange(lengths.max(initial=0))
-        present = columns < lengths[:, None]
-        where = np.where(present, self._starts[rows][:, None] + columns, 0)
-        filling = {"ids": self.pad, "not_done": True}
-        tensors = {
-            name: torch.from_numpy(np.where(present, flat[where], np.asarray(filling.get(name, 0), flat.dtype)))
-            for name, flat in self._flat.items()
-        }
-        places = {int(row): place for place, row in enumerate(rows)}
-        pointers = [places.get(int(follower), -1) for follower in self.next_row[rows]]
+        present, where = _places(self._starts[rows], lengths)
+
+        def filled(flat: np.ndarray, filling: float = 0) -> torch.Tensor:
+            return torch.from_numpy(np.where(present, flat[where], np.asarray(filling, flat.dtype)))
+
+        followers = np.where(self.continues[rows], rows + 1, rows)
+        next_lengths = np.where(self.continues[rows], self._num_before_actions[followers], 0)
+        next_present, next_where = _places(self._starts[followers], next_lengths)
         return TokenBatch(
-            **tensors,
+            ids=filled(self.ids, self.pad),
             attention_mask=torch.from_numpy(present),
-            next_row=torch.tensor(pointers, dtype=torch.int64),
-            num_actions=int(tensors["action_mask"].sum()),
+            action_mask=filled(self.action_mask),
+            rewards=filled(self.rewards),
+            not_done=filled(self.not_done, True),
+            logprobs=filled(self.logprobs),
+            next_ids=torch.from_numpy(np.where(next_present, self.ids[next_where], self.pad)),
+            next_lengths=torch.from_numpy(next_lengths),
+            columns={name: filled(flat) for name, flat in self.columns.items()},
+            num_actions=int((self.action_mask[where] & present).sum()),
         )
+
+
+def _places(starts: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return which columns of rows of these lengths are filled [B, T], and where they stand in a flat array."""
+    columns = np.arange(lengths.max(initial=0))
+    present = columns < lengths[:, None]
+    return present, np.where(present, starts[:, None] + columns, 0)

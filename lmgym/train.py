@@ -1,4 +1,4 @@
-"""The training loop that the methods share, and what surrounds it: data, policy, devices, checkpoints."""
+"""The training loop that the methods share, and what surrounds it: devices, precision, checkpoints."""
 
 import math
 import time
@@ -13,22 +13,13 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedType
 
-from lmgym.agents import load_agent
-from lmgym.env import contract, contract_of, make_env, plays_itself
-from lmgym.episode import Episode
 from lmgym.errors import UsageError, unknown
-from lmgym.evaluate import collect
-from lmgym.policy import MAX_TOKENS, PRESETS, Outputs, Policy
 from lmgym.progress import progress
-from lmgym.run import Metrics, Recipe, Run, load_checkpoint, processes, save_checkpoint
-from lmgym.store import read_episodes, read_metadata, write_episodes
-from lmgym.tokens import TokenBatch, TokenDataset, View
-from lmgym.vocabulary import build_tokenizer
+from lmgym.run import Metrics, Run, load_checkpoint, save_checkpoint
+from lmgym.tokens import TokenBatch, TokenDataset
 
-Loss = Callable[[TokenBatch, Outputs], tuple[torch.Tensor, Mapping[str, torch.Tensor]]]
-
-# A game's default data set is one and the same, whatever the seed of the training on it.
-DATA_SEED = 0
+# What a model says of a batch -> the loss and the metrics to log.
+Loss = Callable[[TokenBatch, Any], tuple[torch.Tensor, Mapping[str, torch.Tensor]]]
 
 # Measured: autocast on processors with AMX costs more than it saves below this size.
 BFLOAT16_MIN_PARAMETERS = 4_000_000
@@ -78,66 +69,6 @@ class OptimConfig:
             raise unknown("precision", self.precision, ("auto", "float32", "bfloat16"))
 
 
-@dataclass(frozen=True)
-class ModelConfig:
-    """Which language model learns."""
-
-    model: str | None = None
-    """A preset trained from scratch (0.1M, 0.3M, 1M, 5M, 20M), or a pretrained causal LM by folder or name;
-    the game's own preset if left out."""
-    tokenizer: str | None = None
-    """For a preset: `char`, `word` or `phrase`; the game's own kind if left out."""
-    download: bool = False
-    """Allow a pretrained model to come from the network."""
-
-
-def offline_episodes(run: Run) -> list[Episode]:
-    """Return the run's episodes: those of its data file, or the game's default data set, collected once."""
-    recipe = run.recipe
-    path = Path(recipe.data) if recipe.data else run.folder / "data.parquet"
-    with processes().main_process_first():
-        if recipe.data is None and not path.exists():
-            _collect_default(recipe, path)
-    metadata = read_metadata(path)
-    if (metadata.env_id, metadata.env_kwargs) != (recipe.env_id, recipe.env_kwargs):
-        raise UsageError(f"{path} holds episodes of {metadata.env_id} {metadata.env_kwargs or ''}".rstrip())
-    run.require_data(metadata.checksum)
-    return read_episodes(path)
-
-
-def _collect_default(recipe: Recipe, path: Path) -> None:
-    env = make_env(recipe.env_id, recipe.env_kwargs)
-    count = contract(env).data_episodes
-    env.close()
-    if not plays_itself(env, "behaviour"):
-        raise UsageError(
-            f"{recipe.env_id} has no behaviour() that generates data: name a file by --data "
-            f"(lmgym collect {recipe.env_id} --agent random --out F.parquet)"
-        )
-    agent = load_agent("behaviour", recipe.env_id, recipe.env_kwargs)
-    episodes = collect(agent, recipe.env_id, env_kwargs=recipe.env_kwargs, episodes=count, seed=DATA_SEED)
-    with progress("collect", count) as bar:
-        write_episodes(path, bar.over(episodes), series=DATA_SEED)
-
-
-def new_policy(run: Run, config: ModelConfig, episodes: list[Episode]) -> Policy:
-    """Return the policy that a run starts from: a preset with a tokenizer of the game's text, or a pretrained one."""
-    recipe = run.recipe
-    rules = contract_of(recipe.env_id, recipe.env_kwargs)
-    model = rules.preset if config.model is None else config.model
-    if model not in PRESETS:
-        if config.tokenizer is not None:
-            raise UsageError(f"{model!r} is no preset and brings its own tokenizer; leave --tokenizer out")
-        if not config.download and "/" not in model and not Path(model).exists():
-            raise unknown("model", model, [*PRESETS, "a folder", "a model's name with --download"])
-        return Policy.from_model(model, rules.history, rules.max_reply_chars, download=config.download)
-    texts = (turn.text + "\n" for episode in episodes for turn in episode.turns)
-    kind = rules.tokenizer if config.tokenizer is None else config.tokenizer
-    tokenizer = build_tokenizer(kind, texts)
-    view = View.of(rules.history, rules.max_reply_chars, MAX_TOKENS)
-    return Policy.from_preset(model, tokenizer, view, seed=recipe.seed)
-
-
 class RowSampler:
     """Which rows each step learns from: permutation after permutation, a function of seed and step alone."""
 
@@ -184,16 +115,25 @@ def _has_amx() -> bool:
     return cpuinfo.exists() and "amx_bf16" in cpuinfo.read_text(encoding="utf-8", errors="replace")
 
 
-def fit(run: Run, policy: Policy, data: TokenDataset, loss: Loss, config: OptimConfig) -> None:
-    """Minimise `loss` over the rows of `data`, from the latest checkpoint on.
+def fit(
+    run: Run,
+    module: torch.nn.Module,
+    data: TokenDataset,
+    loss: Loss,
+    config: OptimConfig,
+    after_step: Callable[[], None] | None = None,
+) -> None:
+    """Minimise `loss(batch, module(batch))` over the rows of `data`, from the latest checkpoint on.
 
     The loss of a part of a batch is a sum divided by the whole batch's `num_actions`, so that parts add up,
-    whether they are computed one after the other (`accumulate`) or by several processes.
+    whether they are computed one after the other (`accumulate`) or by several processes. Parameters that require
+    no gradient stay as they are, but for what `after_step` does to them.
     """
     rows = data.rows_with_actions()
     if len(rows) == 0:
         raise UsageError("the data hold no action to learn from")
-    precision = mixed_precision(config.precision, policy.num_parameters)
+    learned = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    precision = mixed_precision(config.precision, sum(parameter.numel() for parameter in learned))
     accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision=precision)
     run.note(processes=accelerator.num_processes, precision=precision)
     if accelerator.distributed_type not in (
@@ -202,12 +142,11 @@ def fit(run: Run, policy: Policy, data: TokenDataset, loss: Loss, config: OptimC
         DistributedType.MULTI_GPU,
     ):
         raise UsageError(f"training by {accelerator.distributed_type.value} is not supported; DDP is")
-    optimizer = torch.optim.AdamW(
-        policy.parameters(), lr=config.learning_rate, betas=(0.9, 0.95), weight_decay=config.weight_decay
-    )
-    state = load_checkpoint(run.folder, policy, optimizer)
-    policy.train()
-    model, optimizer = accelerator.prepare(policy, optimizer)
+    optimizer = torch.optim.AdamW(learned, lr=config.learning_rate, betas=(0.9, 0.95), weight_decay=config.weight_decay)
+    module = module.to(accelerator.device)
+    state = load_checkpoint(run.folder, module, optimizer)
+    module.train()
+    model, optimizer = accelerator.prepare(module, optimizer)
     parts = config.accumulate * accelerator.num_processes
     rows_per_step = max(parts, round(config.batch_tokens / float(data.lengths[rows].mean())))
     sampler = RowSampler(rows, rows_per_step, run.recipe.seed)
@@ -222,6 +161,8 @@ def fit(run: Run, policy: Policy, data: TokenDataset, loss: Loss, config: OptimC
             batch = data.batch(sampler.rows_of(step))
             with seeded(run.recipe.seed, step, accelerator.process_index):
                 sums = _step(accelerator, model, optimizer, batch, loss, config)
+            if after_step is not None:
+                after_step()
             log.add(sums, int(batch.attention_mask.sum()))
             if (step + 1) % config.log_every == 0 or step + 1 == config.steps:
                 bar.describe(**log.write(step + 1, learning_rate(step, config)))
@@ -259,7 +200,7 @@ def _step(
             accelerator.backward(value * accelerator.num_processes)
         for name, metric in metrics.items():
             sums[name] = sums.get(name, torch.zeros((), device=accelerator.device)) + metric.detach()
-    norm = accelerator.clip_grad_norm_(model.parameters(), config.max_grad_norm)
+    norm = accelerator.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], config.max_grad_norm)
     optimizer.step()
     optimizer.zero_grad()
     if norm is not None:

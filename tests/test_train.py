@@ -18,12 +18,12 @@ import torch
 
 from lmgym.agents import load_agent
 from lmgym.algorithms import bc
-from lmgym.commands import method_module, methods
 from lmgym.env import make_env
 from lmgym.envs.maze import MOVES, Maze
 from lmgym.errors import UsageError
 from lmgym.evaluate import evaluate
 from lmgym.files import sha256
+from lmgym.methods import method_module, methods
 from lmgym.policy import Policy
 from lmgym.run import Recipe, opened
 from lmgym.store import read_episodes

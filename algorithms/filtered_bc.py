@@ -1,0 +1,79 @@
+"""Filtered behaviour cloning: clone the best episodes only, starting from a clone of them all.
+
+Which episodes are kept: exactly the best fraction by return, ties broken by seed, or the successful ones; each game
+declares what was published for it. Loss: that of behaviour cloning. Source: LMRL-Gym (arXiv 2311.18232), section
+4.1, there called %BC.
+
+Left out of the released version: a threshold that keeps all ties, so that far more than the fraction is kept where
+returns are few.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from lmgym.env import contract_of
+from lmgym.episode import Episode
+from lmgym.errors import UsageError
+from lmgym.losses import accuracy, cross_entropy
+from lmgym.policy import Outputs
+from lmgym.run import Run
+from lmgym.start import ModelConfig, offline_episodes, trained_policy
+from lmgym.tokens import TokenBatch, TokenDataset
+from lmgym.train import OptimConfig, fit
+
+
+@dataclass(frozen=True)
+class Config:
+    """Behaviour cloning of the best episodes."""
+
+    init: str | None = None
+    """A finished run to start from; a clone of the data, trained once for all methods, if left out."""
+    keep: str | None = None
+    """`success`, or the share of episodes to keep, such as 0.1; the game's published choice if left out."""
+    lm: ModelConfig = field(default_factory=ModelConfig)
+    """The language model of a clone that has yet to be trained."""
+    optim: OptimConfig = field(default_factory=lambda: OptimConfig(steps=300, learning_rate=1e-3))
+    """The optimizer."""
+
+
+def best_episodes(episodes: Sequence[Episode], keep: str, seed: int) -> list[Episode]:
+    """Return the successful episodes, or exactly the best share by return, in their order.
+
+    Of equal returns chance decides by `seed`. Raises UsageError where nothing would be kept, or `keep` is neither
+    `success` nor a share.
+    """
+    if keep == "success":
+        kept = [episode for episode in episodes if episode.success]
+        if not kept:
+            raise UsageError("no episode of the data reports success: keep a share of the best by --keep 0.1")
+        return kept
+    try:
+        share = float(keep)
+    except ValueError:
+        share = -1.0
+    if not 0 < share <= 1:
+        raise UsageError(f"--keep is success or a share above 0 and up to 1, not {keep!r}")
+    returns = np.array([episode.total_reward for episode in episodes])
+    order = np.lexsort((np.random.default_rng([seed, len(episodes)]).random(len(episodes)), -returns))
+    chosen = np.sort(order[: max(1, round(share * len(episodes)))])
+    return [episodes[index] for index in chosen]
+
+
+def loss(batch: TokenBatch, outputs: Outputs) -> tuple[torch.Tensor, Mapping[str, torch.Tensor]]:
+    """Return the cross-entropy of the action tokens in nats, and the share that was most likely."""
+    value = cross_entropy(outputs.logits, batch)
+    return value, {"loss": value, "accuracy": accuracy(outputs.logits, batch)}
+
+
+def train(run: Run, config: Config) -> None:
+    """Clone the best episodes of the run's data and save the policy."""
+    episodes = offline_episodes(run)
+    keep = contract_of(run.recipe.env_id, run.recipe.env_kwargs).keep if config.keep is None else config.keep
+    kept = best_episodes(episodes, keep, run.recipe.seed)
+    run.note(episodes_kept=len(kept), episodes=len(episodes))
+    policy = trained_policy(run, config.init, config.lm, "bc")
+    fit(run, policy, TokenDataset(kept, policy.codec, policy.view), loss, config.optim)
+    run.finish(policy)

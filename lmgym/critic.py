@@ -1,0 +1,156 @@
+"""Values of tokens: what the policy's next token is worth, beside how likely it is.
+
+Shapes: N states (positions before action tokens), V vocabulary, width of the hidden states.
+"""
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
+
+from lmgym.errors import unknown
+from lmgym.tokens import TokenBatch
+
+TRUNKS = ("own", "frozen", "shared")
+
+# Logits of so many entries are computed at a time where the vocabulary is large.
+CHUNK_ENTRIES = 8_000_000
+
+
+class Head(nn.Module):
+    """Linear, ReLU, Linear on hidden states; the last layer starts at zero, so that every output is `bias`."""
+
+    def __init__(self, width: int, outputs: int, bias: float = 0.0) -> None:
+        super().__init__()
+        self.inner = nn.Linear(width, width)
+        self.outer = nn.Linear(width, outputs)
+        nn.init.zeros_(self.outer.weight)
+        nn.init.constant_(self.outer.bias, bias)
+
+    def features(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Return what the last layer sees."""
+        return functional.relu(self.inner(hidden))
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Return all outputs [..., outputs] float32."""
+        return self.outer(self.features(hidden)).float()
+
+    def at(self, hidden: torch.Tensor, outputs: torch.Tensor) -> torch.Tensor:
+        """Return one output [N] for each of hidden [N, width], without computing the others."""
+        weights = functional.embedding(outputs, self.outer.weight)
+        return (self.features(hidden) * weights).sum(dim=-1).float() + self.outer.bias[outputs].float()
+
+    def cross_entropy(self, hidden: torch.Tensor, outputs: torch.Tensor) -> torch.Tensor:
+        """Return the sum of -log softmax(outputs of hidden [N, width])[outputs [N]], a chunk of states at a time:
+        the backward pass computes each chunk again, so that [N, V] never exists as a whole."""
+        size = max(1, CHUNK_ENTRIES // self.outer.out_features)
+        total = hidden.new_zeros((), dtype=torch.float32)
+        pieces = list(zip(hidden.split(size), outputs.split(size), strict=True))
+        for states, chosen in pieces:
+            if len(pieces) > 1 and torch.is_grad_enabled():
+                total = total + checkpoint(self._cross_entropy, states, chosen, use_reentrant=False)
+            else:
+                total = total + self._cross_entropy(states, chosen)
+        return total
+
+    def _cross_entropy(self, hidden: torch.Tensor, outputs: torch.Tensor) -> torch.Tensor:
+        return functional.cross_entropy(self(hidden), outputs, reduction="sum")
+
+
+@dataclass(frozen=True)
+class CriticConfig:
+    """The value network beside the policy."""
+
+    trunk: str = "own"
+    """`own`: a copy of the policy's trunk, trained by the values alone; `frozen`: the policy's trunk as it is, only
+    heads are trained; `shared`: the policy's trunk, trained by values and cloning together."""
+    bc_weight: float = 1.0
+    """Weight of the cloning loss that keeps the policy as it is where it shares its trunk."""
+    reward_scale: float | None = None
+    """Factor on rewards; if left out, what makes the returns to go of the data vary by 1."""
+
+    def __post_init__(self) -> None:
+        if self.trunk not in TRUNKS:
+            raise unknown("trunk", self.trunk, TRUNKS)
+
+
+@dataclass(frozen=True)
+class CriticShape:
+    """What has to be known to build a critic beside a policy. Rewards are multiplied by `reward_scale` before
+    anything is learned of them, so that returns are of order 1 and `beta` means the same in every game."""
+
+    trunk: str = "own"
+    num_q: int = 1
+    has_v: bool = False
+    reward_scale: float = 1.0
+
+
+def states_before_actions(trunk: Any, batch: TokenBatch) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the hidden states before each action token [N, width], and all of them [B, T, width]."""
+    # Filling stands on the right, where a causal model does not look, so that no mask is needed.
+    hidden = trunk(input_ids=batch.ids, use_cache=False).last_hidden_state
+    return hidden[:, :-1][batch.action_mask[:, 1:]], hidden
+
+
+class Critic(nn.Module):
+    """One or more Q heads over the vocabulary and perhaps a V head, on the hidden states of a trunk.
+
+    The trunk is a copy of the policy's (`own`), or the policy's itself, trained with the values (`shared`) or not
+    (`frozen`).
+    """
+
+    def __init__(self, lm: Any, shape: CriticShape, bias: float = 0.0) -> None:
+        super().__init__()
+        self.shape = shape
+        size, width = lm.get_output_embeddings().weight.shape
+        self.trunk = copy.deepcopy(lm.base_model) if shape.trunk == "own" else None
+        self.q = nn.ModuleList(Head(width, size, bias) for _ in range(shape.num_q))
+        self.v = Head(width, 1, bias) if shape.has_v else None
+
+    def freeze_beside(self, lm: Any) -> None:
+        """Leave only what the trunk's kind trains with a gradient."""
+        lm.requires_grad_(self.shape.trunk == "shared")
+
+    def states(self, lm: Any, batch: TokenBatch) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the trunk's states before each action token [N, width], and all of them [B, T, width]."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.shape.trunk != "frozen"):
+            return states_before_actions(self.trunk_beside(lm), batch)
+
+    def trunk_beside(self, lm: Any) -> Any:
+        """Return the trunk: its own, or that of the language model."""
+        return lm.base_model if self.trunk is None else self.trunk
+
+    @torch.no_grad()
+    def states_after_rows(self, lm: Any, batch: TokenBatch, hidden: torch.Tensor) -> torch.Tensor:
+        """Return the state after each row [B, width]: that of the row that continues it, where one does, else that
+        of its own last token. hidden [B, T, width] is the trunk's of the batch. Without gradient."""
+        rows = torch.arange(len(hidden), device=hidden.device)
+        after = hidden[rows, batch.attention_mask.sum(dim=1) - 1].detach()
+        going_on = (batch.next_lengths > 0).nonzero()[:, 0]
+        if len(going_on):
+            lengths = batch.next_lengths[going_on]
+            ids = batch.next_ids[going_on]
+            following = self.trunk_beside(lm)(input_ids=ids, use_cache=False).last_hidden_state
+            after[going_on] = following[rows[: len(lengths)], lengths - 1].to(after.dtype)
+        return after
+
+    def lowest_q(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Return the smallest of the Q heads for every token, [..., V]."""
+        return torch.stack([head(hidden) for head in self.q]).amin(dim=0)
+
+    def value(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Return V [...] of hidden [..., width]. Raises ValueError where there is no such head."""
+        if self.v is None:
+            raise ValueError("this critic has no V")
+        return self.v(hidden)[..., 0]
+
+    @classmethod
+    def seeded(cls, lm: Any, shape: CriticShape, *, bias: float, seed: int) -> "Critic":
+        """Build a critic whose new weights depend on `seed` alone."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return cls(lm, shape, bias)

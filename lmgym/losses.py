@@ -1,0 +1,56 @@
+"""What the methods minimise, in parts that several of them share.
+
+Every loss is a sum over the action tokens of a part of a batch divided by the whole batch's `num_actions`, so that
+the losses of the parts add up. N is the number of action tokens at hand, V the vocabulary.
+"""
+
+import torch
+from torch.nn import functional
+
+from lmgym.tokens import TokenBatch
+
+
+def cross_entropy(logits: torch.Tensor, batch: TokenBatch) -> torch.Tensor:
+    """Return the mean negative log-likelihood of the action tokens in nats, from logits [N, V]."""
+    return functional.cross_entropy(logits, batch.action_ids, reduction="sum") / batch.num_actions
+
+
+def accuracy(logits: torch.Tensor, batch: TokenBatch) -> torch.Tensor:
+    """Return the share of action tokens that were most likely, from logits [N, V]."""
+    return (logits.argmax(dim=-1) == batch.action_ids).sum() / batch.num_actions
+
+
+def mean(values: torch.Tensor, batch: TokenBatch) -> torch.Tensor:
+    """Return the mean over action tokens of values [N]."""
+    return values.sum() / batch.num_actions
+
+
+def expectile(errors: torch.Tensor, tau: float) -> torch.Tensor:
+    """Return the asymmetric square 1/2 |tau - 1(u < 0)| u^2 of errors u = target - estimate, elementwise.
+
+    Source: IQL (arXiv 2110.06169), equation 4. Minimised over the estimate it gives the mean at tau = 0.5 and
+    the largest target as tau goes to 1.
+    """
+    weights = torch.where(errors < 0, 1 - tau, tau)
+    return 0.5 * weights * errors.square()
+
+
+def ends_turn(batch: TokenBatch) -> torch.Tensor:
+    """Return [N] bool: whether an action token is the last of its action."""
+    followed = torch.zeros_like(batch.action_mask)
+    followed[:, :-1] = batch.action_mask[:, 1:]
+    return ~followed[batch.action_mask]
+
+
+def next_values(batch: TokenBatch, values: torch.Tensor, tails: torch.Tensor) -> torch.Tensor:
+    """Return [N] the value of the state after each action token.
+
+    values [N]: of the state before each action token; tails [B]: of the state after each row. Within a row it is
+    the state before the next action token, so that tokens of the environment are skipped.
+    """
+    rows = batch.action_mask.nonzero()[:, 0]
+    following = torch.empty_like(values)
+    following[:-1] = values[1:]
+    last = torch.ones_like(rows, dtype=torch.bool)
+    last[:-1] = rows[1:] != rows[:-1]
+    return torch.where(last, tails[rows], following)

@@ -1,0 +1,143 @@
+"""What a run starts from: the offline episodes of its game and its first policy. What several runs of one parent
+folder need is made once and kept in the folder `shared` beside them."""
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from lmgym import __version__
+from lmgym.agents import load_agent
+from lmgym.env import contract_of, make_env, plays_itself
+from lmgym.episode import Episode
+from lmgym.errors import UsageError, unknown
+from lmgym.evaluate import collect
+from lmgym.files import locked, sha256
+from lmgym.methods import method_module
+from lmgym.policy import MAX_TOKENS, PRESETS, RECORD, Policy
+from lmgym.progress import progress
+from lmgym.run import Recipe, Run, opened, processes, read_record
+from lmgym.store import iterate_episodes, read_episodes, read_metadata, write_episodes
+from lmgym.tokens import View
+from lmgym.vocabulary import build_tokenizer
+
+# A game's default data set is one and the same, whatever the seed of the training on it.
+DATA_SEED = 0
+
+# So many games of a kept data set are played again, to see that the game is still the one that made it.
+REPLAYED = 20
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Which language model learns."""
+
+    model: str | None = None
+    """A preset trained from scratch (0.1M, 0.3M, 1M, 5M, 20M), or a pretrained causal LM by folder or name;
+    the game's own preset if left out."""
+    tokenizer: str | None = None
+    """For a preset: `char`, `word` or `phrase`; the game's own kind if left out."""
+    download: bool = False
+    """Allow a pretrained model to come from the network."""
+
+
+def offline_episodes(run: Run) -> list[Episode]:
+    """Return the run's episodes: those of its data file, or the game's default data set, collected once."""
+    recipe = run.recipe
+    path = Path(recipe.data) if recipe.data else _shared(run, "", [_default_count(recipe)]).with_suffix(".parquet")
+    with processes().main_process_first():
+        if recipe.data is None:
+            with locked(path.parent, path.name, wait=True):
+                if not path.exists() or _outdated(recipe, path):
+                    _collect_default(recipe, path)
+    metadata = read_metadata(path)
+    if (metadata.env_id, metadata.env_kwargs) != (recipe.env_id, recipe.env_kwargs):
+        raise UsageError(f"{path} holds episodes of {metadata.env_id} {metadata.env_kwargs or ''}".rstrip())
+    run.require_same("data", metadata.checksum)
+    return read_episodes(path)
+
+
+def _shared(run: Run, prefix: str, identity: list[object]) -> Path:
+    """Return a name in `shared` for what depends on the run's game and on `identity` alone."""
+    text = json.dumps([run.recipe.env_id, run.recipe.env_kwargs, *identity], sort_keys=True)
+    digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+    game = run.recipe.env_id.rpartition("/")[2].replace(":", "-")
+    # A run that is itself shared stands in the folder already.
+    folder = run.folder.parent if run.folder.parent.name == "shared" else run.folder.parent / "shared"
+    return folder / f"{prefix}{game}-{digest}"
+
+
+def _default_count(recipe: Recipe) -> int:
+    env = make_env(recipe.env_id, recipe.env_kwargs)
+    env.close()
+    if not plays_itself(env, "behaviour"):
+        raise UsageError(
+            f"{recipe.env_id} has no behaviour() that generates data: name a file by --data "
+            f"(lmgym collect {recipe.env_id} --agent random --out F.parquet)"
+        )
+    return contract_of(recipe.env_id, recipe.env_kwargs).data_episodes
+
+
+def _outdated(recipe: Recipe, path: Path) -> bool:
+    agent = load_agent("behaviour", recipe.env_id, recipe.env_kwargs)
+    fresh = collect(agent, recipe.env_id, env_kwargs=recipe.env_kwargs, episodes=REPLAYED, seed=DATA_SEED)
+    return any(old != new for old, new in zip(iterate_episodes(path), fresh, strict=False))
+
+
+def _collect_default(recipe: Recipe, path: Path) -> None:
+    agent = load_agent("behaviour", recipe.env_id, recipe.env_kwargs)
+    count = _default_count(recipe)
+    episodes = collect(agent, recipe.env_id, env_kwargs=recipe.env_kwargs, episodes=count, seed=DATA_SEED)
+    path.unlink(missing_ok=True)
+    with progress("collect", count) as bar:
+        write_episodes(path, bar.over(episodes), series=DATA_SEED)
+
+
+def new_policy(run: Run, config: ModelConfig, episodes: list[Episode]) -> Policy:
+    """Return a policy that has learned nothing of the game: a preset with a tokenizer of the game's text, or a
+    pretrained one."""
+    recipe = run.recipe
+    rules = contract_of(recipe.env_id, recipe.env_kwargs)
+    model = rules.preset if config.model is None else config.model
+    if model not in PRESETS:
+        if config.tokenizer is not None:
+            raise UsageError(f"{model!r} is no preset and brings its own tokenizer; leave --tokenizer out")
+        if not config.download and "/" not in model and not Path(model).exists():
+            raise unknown("model", model, [*PRESETS, "a folder", "a model's name with --download"])
+        return Policy.from_model(model, rules.history, rules.max_reply_chars, download=config.download)
+    texts = (turn.text + "\n" for episode in episodes for turn in episode.turns)
+    kind = rules.tokenizer if config.tokenizer is None else config.tokenizer
+    tokenizer = build_tokenizer(kind, texts)
+    view = View.of(rules.history, rules.max_reply_chars, MAX_TOKENS)
+    return Policy.from_preset(model, tokenizer, view, seed=recipe.seed)
+
+
+def trained_policy(run: Run, init: str | None, config: ModelConfig, method: str) -> Policy:
+    """Return the policy of the finished run `init`; without one, that of a run of `method` with its default
+    settings, the run's game, data and seed, which is trained where no run before this one has done it."""
+    if init is None:
+        folder = _trained_on_demand(run, config, method)
+    elif config != ModelConfig():
+        raise UsageError("--init names a trained policy: leave --model, --tokenizer and --download out")
+    else:
+        folder = Path(init)
+    policy = Policy.from_pretrained(folder)
+    policy.critic = None
+    run.require_same("init", sha256(folder / RECORD))
+    return policy
+
+
+def _trained_on_demand(run: Run, config: ModelConfig, method: str) -> Path:
+    module = method_module(method)
+    settings = module.Config(lm=config)
+    recipe = dataclasses.replace(run.recipe, method=method, config=dataclasses.asdict(settings))
+    if recipe.data is not None:
+        recipe = dataclasses.replace(recipe, data=str(Path(recipe.data).resolve()))
+    identity = [method, recipe.config, recipe.seed, run.record["data_checksum"], __version__]
+    folder = _shared(run, f"{method}-", identity)
+    if not (folder / "run.json").exists() or read_record(folder)["status"] != "finished":
+        with opened(folder, recipe, wait=True) as start:
+            if not start.finished:
+                module.train(start, settings)
+    return folder
