@@ -45,10 +45,13 @@ class Config:
     """A finished run to start from; a clone of the data, trained once for all methods, if left out."""
     tau: float = 0.9
     """Expectile of V: 0.5 values the data's own actions, near 1 the best of them."""
-    cql_weight: float = 0.1
+    cql_weight: float = 0.001
     """Weight of the term that holds unseen tokens down."""
     polyak: float = 0.05
     """Share of the way that the slow networks go towards the trained ones each step."""
+    warmup: float = 0.25
+    """Share of the steps that regress Q and V on the returns of the data first, so that bootstrapping starts from
+    the data's own values instead of a constant."""
     clamp: bool = True
     """Keep targets within the discounted returns that the data show."""
     discount: DiscountConfig = field(default_factory=DiscountConfig)
@@ -64,6 +67,8 @@ class Config:
         for name in ("tau", "polyak"):
             if not 0 < getattr(self, name) <= 1:
                 raise UsageError(f"{name} is above 0 and up to 1, not {getattr(self, name)}")
+        if not 0 <= self.warmup <= 1:
+            raise UsageError(f"warmup is between 0 and 1, not {self.warmup}")
 
 
 class Outputs(NamedTuple):
@@ -77,12 +82,13 @@ class Outputs(NamedTuple):
     slow_q: torch.Tensor
     q_cross_entropy: torch.Tensor
     logits: torch.Tensor | None
+    bootstrap: bool = True
 
 
 class Networks(torch.nn.Module):
     """What is trained, a critic beside a policy, and the slow copy that follows it."""
 
-    def __init__(self, policy: Policy, critic: Critic) -> None:
+    def __init__(self, policy: Policy, critic: Critic, warmup_steps: int = 0) -> None:
         super().__init__()
         self.policy, self.critic = policy, critic
         critic.freeze_beside(policy.lm)
@@ -90,6 +96,8 @@ class Networks(torch.nn.Module):
         # A trunk that is trained together with the policy needs a slow copy as well.
         shared = critic.shape.trunk == "shared"
         self.slow_lm = copy.deepcopy(policy.lm).requires_grad_(False) if shared else None
+        self.warmup_steps = warmup_steps
+        self.register_buffer("step", torch.zeros((), dtype=torch.int64))
 
     def forward(self, batch: TokenBatch) -> Outputs:
         """Value the action tokens of a batch and the states around them."""
@@ -108,11 +116,13 @@ class Networks(torch.nn.Module):
             slow_q=slow_q,
             q_cross_entropy=sum((head.cross_entropy(states, actions) for head in critic.q), v.new_zeros(())),
             logits=self.policy.logits(states) if critic.shape.trunk == "shared" else None,
+            bootstrap=int(self.step) >= self.warmup_steps,
         )
 
     @torch.no_grad()
     def follow(self, share: float) -> None:
-        """Move the slow copies `share` of the way towards what they copy."""
+        """Move the slow copies `share` of the way towards what they copy, and count the step."""
+        self.step += 1
         pairs = [(self.slow_critic, self.critic)]
         if self.slow_lm is not None:
             pairs.append((self.slow_lm, self.policy.lm))
@@ -127,11 +137,14 @@ def loss(
     """Return the sum of the three terms. Rewards are multiplied by `scale`; targets of Q stay within `bounds`."""
     factors = torch.where(ends_turn(batch) | (config.discount.discount_per == "token"), config.discount.discount, 1.0)
     going_on = batch.at_actions(batch.not_done)
-    targets = scale * batch.at_actions(batch.rewards) + factors * going_on * outputs.next_v
-    if config.clamp:
-        targets = targets.clamp(*bounds)
+    if outputs.bootstrap:
+        targets = scale * batch.at_actions(batch.rewards) + factors * going_on * outputs.next_v
+        targets = targets.clamp(*bounds) if config.clamp else targets
+        v_loss = mean(expectile(outputs.slow_q - outputs.v, config.tau), batch)
+    else:
+        targets = batch.at_actions(batch.columns["returns"])
+        v_loss = mean(expectile(targets - outputs.v, 0.5), batch)
     q_loss = mean(0.5 * (outputs.q - targets).square().sum(dim=0), batch)
-    v_loss = mean(expectile(outputs.slow_q - outputs.v, config.tau), batch)
     conservative = outputs.q_cross_entropy / batch.num_actions
     value = q_loss + v_loss + config.cql_weight * conservative
     metrics = {"q_loss": q_loss, "v_loss": v_loss, "cql_loss": conservative, "v": mean(outputs.v.detach(), batch)}
@@ -149,8 +162,8 @@ def train(run: Run, config: Config) -> None:
     scale, returns = add_scaled_returns(data, config.discount, config.critic.reward_scale)
     bounds = (float(returns.min()), float(returns.max()))
     shape = CriticShape(config.critic.trunk, num_q=2, has_v=True, reward_scale=scale)
-    critic = Critic.seeded(policy.lm, shape, bias=float(returns.mean()), seed=run.recipe.seed)
-    networks = Networks(policy, critic)
+    critic = Critic.seeded(policy.lm, shape, returns, run.recipe.seed)
+    networks = Networks(policy, critic, round(config.warmup * config.optim.steps))
     terms = partial(loss, config=config, scale=scale, bounds=bounds)
     fit(run, networks, data, terms, config.optim, after_step=lambda: networks.follow(config.polyak))
     # Heads on a trunk that goes on learning belong to it; else the slow ones vary less.

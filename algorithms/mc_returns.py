@@ -34,7 +34,7 @@ class Config:
 
     init: str | None = None
     """A finished run to start from; a clone of the data, trained once for all methods, if left out."""
-    cql_weight: float = 0.1
+    cql_weight: float = 0.001
     """Weight of the term that holds unseen tokens down."""
     discount: DiscountConfig = field(default_factory=DiscountConfig)
     """The discount."""
@@ -91,7 +91,7 @@ def train(run: Run, config: Config) -> None:
     data = TokenDataset(episodes, policy.codec, policy.view)
     scale, returns = add_scaled_returns(data, config.discount, config.critic.reward_scale)
     shape = CriticShape(config.critic.trunk, num_q=1, reward_scale=scale)
-    critic = Critic.seeded(policy.lm, shape, bias=float(returns.mean()), seed=run.recipe.seed)
+    critic = Critic.seeded(policy.lm, shape, returns, run.recipe.seed)
     fit(run, Networks(policy, critic), data, partial(loss, config=config), config.optim)
     policy.critic = critic
     run.finish(policy)

@@ -7,6 +7,7 @@ import copy
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
@@ -100,16 +101,17 @@ class Critic(nn.Module):
     """One or more Q heads over the vocabulary and perhaps a V head, on the hidden states of a trunk.
 
     The trunk is a copy of the policy's (`own`), or the policy's itself, trained with the values (`shared`) or not
-    (`frozen`).
+    (`frozen`). At first Q is `lowest` everywhere, so that a token that the data never show is not preferred to one
+    that they do, and V is `usual`.
     """
 
-    def __init__(self, lm: Any, shape: CriticShape, bias: float = 0.0) -> None:
+    def __init__(self, lm: Any, shape: CriticShape, *, lowest: float = 0.0, usual: float = 0.0) -> None:
         super().__init__()
         self.shape = shape
         size, width = lm.get_output_embeddings().weight.shape
         self.trunk = copy.deepcopy(lm.base_model) if shape.trunk == "own" else None
-        self.q = nn.ModuleList(Head(width, size, bias) for _ in range(shape.num_q))
-        self.v = Head(width, 1, bias) if shape.has_v else None
+        self.q = nn.ModuleList(Head(width, size, lowest) for _ in range(shape.num_q))
+        self.v = Head(width, 1, usual) if shape.has_v else None
 
     def freeze_beside(self, lm: Any) -> None:
         """Leave only what the trunk's kind trains with a gradient."""
@@ -149,8 +151,8 @@ class Critic(nn.Module):
         return self.v(hidden)[..., 0]
 
     @classmethod
-    def seeded(cls, lm: Any, shape: CriticShape, *, bias: float, seed: int) -> "Critic":
-        """Build a critic whose new weights depend on `seed` alone."""
+    def seeded(cls, lm: Any, shape: CriticShape, returns: np.ndarray, seed: int) -> "Critic":
+        """Build a critic whose new weights depend on `seed` alone, before it learns of scaled returns [N]."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return cls(lm, shape, bias)
+            return cls(lm, shape, lowest=float(returns.min()), usual=float(returns.mean()))

@@ -46,8 +46,10 @@ def grid(policy: Policy) -> list[Decoding]:
 
 
 def tuned_decoding(folder: Path) -> Decoding:
-    """Return the settings that a run was tuned to, the default ones where it was not. Raises UsageError where they are damaged
-    or belong to another policy."""
+    """Return the settings that a run was tuned to, the default ones where it was not.
+
+    Raises UsageError where they are damaged or belong to another policy.
+    """
     path = folder / FILE
     if not path.exists():
         return Decoding()

@@ -62,23 +62,6 @@ def test_play_and_training_compute_the_same_probabilities(
         torch.testing.assert_close(logprobs, batch.logprobs[batch.action_mask], rtol=1e-4, atol=1e-5)
 
 
-def test_sampling_follows_the_distribution(tiny_policy: Callable[..., Policy]) -> None:
-    agent = PolicyAgent(tiny_policy(ECHO))
-    logits = torch.log(torch.tensor([[0.5, 0.2, 0.3]])).repeat(4000, 1)
-    agent._banned = torch.tensor([], dtype=torch.int64)
-    tokens, logprobs = agent._draw(logits, np.random.default_rng(0).random(4000).tolist())
-    shares = np.bincount(tokens, minlength=3) / 4000
-    assert shares == pytest.approx([0.5, 0.2, 0.3], abs=0.03)
-    assert np.exp(logprobs[0]) == pytest.approx([0.5, 0.2, 0.3][tokens[0]], abs=1e-6)
-    agent._banned = torch.tensor([0])
-    tokens, _ = agent._draw(logits, np.random.default_rng(0).random(4000).tolist())
-    assert set(tokens) == {1, 2}
-    agent.temperature = 1e-45
-    assert set(agent._draw(logits, [0.5] * 4000)[0]) == {2}
-    agent.temperature = 0.0
-    assert set(agent._draw(logits, [0.0] * 4000)[0]) == {2}
-
-
 def test_a_policy_never_says_a_special_token_and_stops_in_time(tiny_policy: Callable[..., Policy]) -> None:
     policy = tiny_policy(ECHO, "char")
     for episode in collect(PolicyAgent(policy), ECHO, episodes=20):
@@ -89,12 +72,6 @@ def test_a_policy_never_says_a_special_token_and_stops_in_time(tiny_policy: Call
             assert policy.codec.terminator not in turn.token_ids[:-1]
             assert turn.text == policy.codec.decode_action(turn.token_ids)
             assert "\n" not in turn.text
-
-
-def test_negative_temperatures_are_refused(tiny_policy: Callable[..., Policy]) -> None:
-    for wrong in (-1.0, float("nan"), float("inf")):
-        with pytest.raises(UsageError, match="temperature"):
-            PolicyAgent(tiny_policy(ECHO), temperature=wrong)
 
 
 def test_a_failing_game_is_recorded_and_the_others_go_on() -> None:

@@ -187,10 +187,12 @@ def test_a_batch_is_its_rows_filled_on_the_right(env_id: str) -> None:
             assert name in ("ids", "not_done") or not filling.any()
             assert name != "not_done" or filling.all()
     assert batch.num_actions == sum(sum(rows[index].action_mask) for index in chosen)
-    expected = [2 if rows[0].continues else -1, -1, 3 if rows[1].continues else -1, -1]
-    assert batch.next_row.tolist() == expected
+    for place, index in enumerate(chosen):
+        following = rows[index + 1] if rows[index].continues else None
+        length = 0 if following is None else [*following.action_mask, True].index(True)
+        assert batch.next_lengths[place] == length
+        assert batch.next_ids[place, :length].tolist() == (following.ids[:length] if following else [])
     assert torch.equal(batch.part(slice(1, 3)).ids, batch.ids[1:3])
     assert batch.part(slice(1, 3)).num_actions == batch.num_actions
     with_actions = [index for index, row in enumerate(rows) if any(row.action_mask)]
     assert data.rows_with_actions().tolist() == with_actions
-    assert data.num_action_tokens == sum(sum(row.action_mask) for row in rows)

@@ -26,8 +26,9 @@ from lmgym.files import sha256
 from lmgym.methods import method_module, methods
 from lmgym.policy import Policy
 from lmgym.run import Recipe, opened
+from lmgym.start import ModelConfig
 from lmgym.store import read_episodes
-from lmgym.train import ModelConfig, OptimConfig, RowSampler, mixed_precision
+from lmgym.train import OptimConfig, RowSampler, mixed_precision
 from tests.games import ECHO, Echo
 from tests.test_policy import gpt2_folder
 
@@ -61,7 +62,7 @@ def test_every_method_learns_the_tiny_game_and_repeats(method: str, tmp_path: Pa
     started = time.process_time()
     first = trained(method, tmp_path / "a", quick(module))
     seconds = time.process_time() - started
-    greedy = evaluate(load_agent(str(first), ECHO, temperature=0.0), ECHO)
+    greedy = evaluate(load_agent(str(first), ECHO, settings={"temperature": 0.0}), ECHO)
     assert greedy.mean_return.mean >= 0.95 * Echo.optimum, f"after {seconds:.0f} s"
     again = trained(method, tmp_path / "b", quick(module))
     assert metrics(again) == metrics(first)

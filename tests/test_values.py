@@ -126,7 +126,7 @@ class FakeLM(torch.nn.Module):
 def policy_of(trunk: torch.nn.Module, size: int, width: int) -> Any:
     policy = torch.nn.Module()
     policy.lm = FakeLM(trunk, size, width)
-    policy.logits = policy.lm.output.forward  # type: ignore[assignment]
+    policy.logits = policy.lm.output.forward
     return policy
 
 
@@ -382,11 +382,11 @@ def corridor_values(games: Sequence[Episode], discount: float) -> tuple[np.ndarr
 
 def table(policy: Any, shape: CriticShape) -> Critic:
     """A critic whose heads are tables over the states of its trunk."""
-    critic = Critic(policy.lm, shape, bias=-3.0)
+    critic = Critic(policy.lm, shape, lowest=-3.0, usual=-3.0)
     for head in (*critic.q, critic.v):
         if head is not None:
-            head.inner = torch.nn.Identity()  # type: ignore[union-attr]
-            head.outer.bias.requires_grad_(False)  # type: ignore[union-attr]
+            head.inner = torch.nn.Identity()
+            head.outer.bias.requires_grad_(False)
     return critic
 
 
@@ -443,9 +443,9 @@ def test_monte_carlo_finds_the_mean_returns_of_the_data(letters: Codec) -> None:
         for seen, said in zip(game.observations, game.actions, strict=False):
             found.setdefault((seen.text, said.text), []).append(next(firsts))
     assert len(found) == 2 * CORRIDOR
-    for (seen, said), values in found.items():
-        state = trunk(torch.tensor([letters.encode(seen)])).last_hidden_state[0, -1]
-        learned = critic.lowest_q(state)[letters.encode(said)[0]].item()
+    for (cell, move), values in found.items():
+        state = trunk(torch.tensor([letters.encode(cell)])).last_hidden_state[0, -1]
+        learned = critic.lowest_q(state)[letters.encode(move)[0]].item()
         assert learned == pytest.approx(float(np.mean(values)), abs=0.05)
 
 
