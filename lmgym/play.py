@@ -3,12 +3,12 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 
 from lmgym.errors import UsageError
+from lmgym.generate import draw, generate
 from lmgym.policy import Policy
 from lmgym.rollout import Game, Reply
 from lmgym.tokens import Window, piece_ids
@@ -61,61 +61,19 @@ class PolicyAgent:
         start = reading.window.observe(len(ids))
         return [token for piece in reading.pieces[2 * start :] for token in piece]
 
-    @torch.inference_mode()
     def _sample(
         self, contexts: list[list[int]], chances: list[np.random.Generator]
     ) -> list[tuple[tuple[int, ...], tuple[float, ...]]]:
-        """Sample one action for each context: filling on the left, one cache for the whole turn."""
-        lm, device = self.policy.lm, next(self.policy.parameters()).device
-        width = max(len(context) for context in contexts)
-        rows = np.full((len(contexts), width), self.policy.codec.pad, dtype=np.int64)
-        present = np.zeros((len(contexts), width), dtype=np.int64)
-        for row, context in enumerate(contexts):
-            rows[row, width - len(context) :] = context
-            present[row, width - len(context) :] = 1
-        ids, mask = torch.from_numpy(rows).to(device), torch.from_numpy(present).to(device)
-        positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
-        replies: list[list[int]] = [[] for _ in contexts]
-        logprobs: list[list[float]] = [[] for _ in contexts]
-        running = set(range(len(contexts)))
-        cache: Any = None
-        for _ in range(self.policy.view.max_reply_tokens):
-            outputs = lm(
-                input_ids=ids,
-                attention_mask=mask,
-                position_ids=positions,
-                past_key_values=cache,
-                use_cache=True,
-                logits_to_keep=1,
+        """Sample one action for each context."""
+
+        def pick(logits: torch.Tensor, running: set[int]) -> tuple[list[int], list[float]]:
+            return self._draw(
+                logits, [chance.random() if row in running else 0.0 for row, chance in enumerate(chances)]
             )
-            cache = outputs.past_key_values
-            uniforms = [chances[row].random() if row in running else 0.0 for row in range(len(contexts))]
-            tokens, logps = self._draw(outputs.logits[:, -1], uniforms)
-            for row in sorted(running):
-                replies[row].append(tokens[row])
-                logprobs[row].append(logps[row])
-                if tokens[row] in self._stops:
-                    running.discard(row)
-            if not running:
-                break
-            ids = torch.tensor(tokens, device=device)[:, None]
-            mask = torch.cat([mask, mask.new_ones(len(contexts), 1)], dim=1)
-            positions = positions[:, -1:] + 1
-        return [(tuple(reply), tuple(logps)) for reply, logps in zip(replies, logprobs, strict=True)]
+
+        limits = [self.policy.view.max_reply_tokens] * len(contexts)
+        return generate(self.policy.lm, contexts, pick, limits=limits, stops=self._stops, pad=self.policy.codec.pad)
 
     def _draw(self, logits: torch.Tensor, uniforms: list[float]) -> tuple[list[int], list[float]]:
-        """Invert the cumulative distribution of logits [B, V] at uniforms [B]; also return log-probabilities."""
-        logits = logits.float().cpu()
         logits[:, self._banned] = -torch.inf
-        if self.temperature == 0:
-            tokens = logits.argmax(dim=-1)
-            logps = torch.zeros(len(tokens))
-        else:
-            # In double and from the maximum down, so that no temperature makes a logit infinite.
-            below = logits.double() - logits.max(dim=-1, keepdim=True).values
-            logps_all = (below / self.temperature).log_softmax(dim=-1)
-            heights = logps_all.exp().cumsum(dim=-1)
-            levels = torch.tensor(uniforms, dtype=torch.float64)[:, None] * heights[:, -1:]
-            tokens = torch.searchsorted(heights, levels, right=True)[:, 0].clamp(max=logits.shape[1] - 1)
-            logps = logps_all.gather(1, tokens[:, None])[:, 0]
-        return tokens.tolist(), logps.tolist()
+        return draw(logits, uniforms, [self.temperature] * len(uniforms))
