@@ -12,6 +12,7 @@ import threading
 import time
 import urllib.parse
 import warnings
+import weakref
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -139,7 +140,7 @@ def _loaded(spec: str, default_url: str, settings: ChatSettings, process: int) -
     kind, _, name = spec.partition(":")
     if kind == "openai" and name:
         model, base_url = split_address(name)
-        client = OpenAIChat(model, base_url or default_url or OPENAI_URL, settings)
+        client = OpenAIChat(model, base_url or default_url.rstrip("/") or OPENAI_URL, settings)
         return CachedChat(client, DiskCache(settings.cache), offline=settings.offline)
     if kind == "hf" and name:
         return TransformersChat(name, download=settings.download)
@@ -201,7 +202,10 @@ class OpenAIChat:
         self._model, self._base_url, self._settings = model, base_url, settings
         self._slots = threading.BoundedSemaphore(settings.concurrency)
         self._chance = np.random.default_rng()
-        self._client = None if settings.offline else _openai_client(base_url, settings)
+        self._client = None
+        if not settings.offline:
+            self._client = _openai_client(base_url, settings)
+            weakref.finalize(self, self._client.close)
 
     def request(self, messages: Sequence[Message], sampling: Sampling) -> dict[str, Any]:
         """Return the body of the call and the address it goes to."""
