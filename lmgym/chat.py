@@ -53,10 +53,10 @@ class Sampling(NamedTuple):
 
 
 class Completion(NamedTuple):
-    """An answer and what it cost.
+    """An answer and what it cost when it was computed, in the currency of the prices that were given.
 
-    `cost` is in the currency of the prices that were given. An answer from the cache has the token counts of the
-    time when it was computed, and costs nothing.
+    `cached`: it was computed before, so that nothing was paid this time. The other figures do not depend on that,
+    which makes a game that is played again the same to the last entry of its info.
     """
 
     text: str
@@ -334,6 +334,9 @@ def _line(text: str, length: int = 200) -> str:
     return " ".join(storable(text[: 4 * length]).split())[:length]
 
 
+KEPT = {"text": str, "prompt_tokens": int, "completion_tokens": int, "cost": float}
+
+
 class DiskCache:
     """Answers by key, each in a file of its own that is whole or absent, so that processes can share a folder."""
 
@@ -348,20 +351,15 @@ class DiskCache:
         """Return the answer kept under a key; None where there is none or its file is damaged."""
         try:
             kept = json.loads(self._path(key).read_text(encoding="utf-8"))
-            text, prompt, reply = kept["text"], kept["prompt_tokens"], kept["completion_tokens"]
+            completion = Completion(**{name: kept[name] for name in KEPT}, cached=True)
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None
-        if not (isinstance(text, str) and isinstance(prompt, int) and isinstance(reply, int)):
-            return None
-        return Completion(text, prompt, reply, cached=True)
+        sound = all(isinstance(getattr(completion, name), kind) for name, kind in KEPT.items())
+        return completion if sound else None
 
     def put(self, key: str, completion: Completion) -> None:
         """Keep an answer. A folder that cannot be written to costs calls, nothing else: it is said once."""
-        kept = {
-            "text": completion.text,
-            "prompt_tokens": completion.prompt_tokens,
-            "completion_tokens": completion.completion_tokens,
-        }
+        kept = {name: getattr(completion, name) for name in KEPT}
         try:
             with replacing(self._path(key)) as partial:
                 partial.write_text(json.dumps(kept), encoding="utf-8")
@@ -396,7 +394,7 @@ class CachedChat:
             if running is None:
                 future = self._asked[key] = Future()
         if running is not None:
-            return running.result()._replace(cost=0.0, cached=True)
+            return running.result()._replace(cached=True)
         try:
             future.set_result(self._found(key, messages, sampling))
         except BaseException as error:

@@ -61,10 +61,9 @@ class ChatOracle:
 
 @dataclass
 class Bill:
-    """What the other side has cost in one game, for the game's `info`."""
+    """What the other side has cost in one game, for the game's `info`; the cache makes no difference to it."""
 
     calls: int = 0
-    cached: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cost: float = 0.0
@@ -72,13 +71,12 @@ class Bill:
     def add(self, answer: Answer) -> None:
         """Count one more answer."""
         self.calls += 1
-        self.cached += answer.cached
         self.prompt_tokens += answer.prompt_tokens
         self.completion_tokens += answer.completion_tokens
         self.cost += answer.cost
 
     def info(self) -> dict[str, Any]:
-        """Return the entries `oracle_calls`, `oracle_cached` and so on."""
+        """Return the entries `oracle_calls`, `oracle_prompt_tokens`, `oracle_completion_tokens`, `oracle_cost`."""
         return {f"oracle_{name}": value for name, value in vars(self).items()}
 
 
