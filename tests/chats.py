@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 Behaviour = Callable[[BaseHTTPRequestHandler, dict[str, Any]], None]
 
@@ -127,7 +127,9 @@ STRICT_TEMPLATE = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('n
 LETTERS = [chr(code) for code in range(32, 127)]
 
 
-def build_chat_model(folder: Path, template: str | None = TEMPLATE, spare: int = 0) -> Path:
+def build_chat_model(
+    folder: Path, template: str | None = TEMPLATE, spare: int = 0, absolute_positions: bool = False
+) -> Path:
     """Save a chat model with random weights, whose tokens are characters; some embeddings may have no token."""
     import torch
 
@@ -152,8 +154,22 @@ def build_chat_model(folder: Path, template: str | None = TEMPLATE, spare: int =
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        lm = LlamaForCausalLM(config)
+        lm = GPT2LMHeadModel(_gpt2(config)) if absolute_positions else LlamaForCausalLM(config)
     lm.generation_config.do_sample = True  # else servers ignore the temperature
     lm.save_pretrained(folder)
     fast.save_pretrained(folder)
     return folder
+
+
+def _gpt2(config: LlamaConfig) -> GPT2Config:
+    return GPT2Config(
+        vocab_size=config.vocab_size,
+        n_embd=config.hidden_size,
+        n_layer=config.num_hidden_layers,
+        n_head=config.num_attention_heads,
+        n_positions=config.max_position_embeddings,
+        initializer_range=config.initializer_range,
+        bos_token_id=None,
+        eos_token_id=1,
+        pad_token_id=0,
+    )

@@ -545,6 +545,14 @@ def test_threads_are_answered_in_one_batch_as_if_alone(
         assert len({answer.text for answer in alone}) > len(requests) // 2
 
 
+def test_places_in_a_batch_are_counted_from_the_first_word(tmp_path: Path) -> None:
+    """Where positions are learned one by one, filling on the left must not move them."""
+    folder = str(build_chat_model(tmp_path, absolute_positions=True))
+    alone = [TransformersChat(folder, window=0.0).complete(asked(question), Sampling(9)) for question in QUESTIONS]
+    together = TransformersChat(folder, window=0.5)
+    assert at_once([partial(together.complete, asked(question), Sampling(9)) for question in QUESTIONS]) == alone
+
+
 def test_batches_have_a_limit(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chat, "MAX_BATCH", 2)
     model = TransformersChat(str(folder), window=0.2)
