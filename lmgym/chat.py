@@ -135,7 +135,7 @@ def load_chat(spec: str) -> ChatModel:
         return _loaded(spec, os.environ.get("OPENAI_BASE_URL", ""), ChatSettings.from_environment(), os.getpid())
 
 
-@lru_cache(8)
+@lru_cache(4)
 def _loaded(spec: str, default_url: str, settings: ChatSettings, process: int) -> ChatModel:  # noqa: ARG001
     kind, _, name = spec.partition(":")
     if kind == "openai" and name:
