@@ -7,13 +7,11 @@ import asyncio
 import atexit
 import os
 import shutil
-import sys
 import threading
 import zipfile
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any, Protocol
 
 import chess
@@ -21,7 +19,7 @@ import chess.engine
 import numpy as np
 
 from lmgym.errors import UsageError, unknown
-from lmgym.files import replacing
+from lmgym.files import cache_folder, replacing
 
 ENDGAMES = ("KQK", "KQRK", "KRK", "KRRK")
 ENGINES = ("embedded", "stockfish", "random")
@@ -750,18 +748,6 @@ def endgame_table(name: str) -> EndgameTable:
     except OSError:
         pass  # A folder that cannot be written to costs time, nothing else.
     return table
-
-
-def cache_folder() -> Path:
-    """Return where this user's cached files live: LMGYM_CACHE, else the platform's convention."""
-    named = os.environ.get("LMGYM_CACHE")
-    if named:
-        return Path(named)
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "lmgym" / "Cache"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "lmgym"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lmgym"
 
 
 def piece_set(position: chess.Board | str) -> str:

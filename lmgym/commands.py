@@ -89,11 +89,16 @@ class Check:
 
     def run(self) -> int:
         from lmgym.check import check
+        from lmgym.env import fidelity, make_env
 
         broken = 0
-        for verdict in check(self.env, parsed(self.env_args)):
+        env_kwargs = parsed(self.env_args)
+        for verdict in check(self.env, env_kwargs):
             broken += verdict.problem is not None
             print(f"ok    {verdict.rule}" if verdict.problem is None else f"FAIL  {verdict.rule}: {verdict.problem}")
+        if not broken:
+            for name, figure in fidelity(make_env(self.env, env_kwargs)).items():
+                print(f"      fidelity, {name}: {figure:.3f}")
         print(f"{self.env}: {'all rules kept' if not broken else f'{broken} broken'}")
         return 1 if broken else 0
 

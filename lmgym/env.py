@@ -80,6 +80,11 @@ class TextEnv(gymnasium.Env[str, str]):
     """Which episodes of the data are worth imitating more than the others: `success`, or the best share by
     return."""
 
+    remote: bool = False
+    """Whether `reset` and `step` wait for something outside of this process's own computing, such as a language model
+    that plays the other side. Such games are stepped side by side, each in a thread, so that their waits overlap; a
+    game sets it on itself when it is made. What its games share has to bear that."""
+
     reference: Reference | None = None
     """Worst possible, data mean and best known return of the game with these settings, if known."""
 
@@ -117,6 +122,11 @@ class TextEnv(gymnasium.Env[str, str]):
         """Return the reset options that an official evaluation plays equally often; empty: chance decides."""
         return ()
 
+    def fidelity(self) -> Mapping[str, float]:
+        """Return how right the game's simulated people are, measured on committed held-out questions; empty: it has
+        none, or nobody measured."""
+        return {}
+
 
 @dataclass(frozen=True)
 class Contract:
@@ -131,33 +141,46 @@ class Contract:
     keep: str
     reference: Reference | None
     official_starts: tuple[dict[str, Any], ...]
+    remote: bool
 
 
 def contract(env: gymnasium.Env) -> Contract:
     """Read what `env`, ours or foreign, wrapped or not, declares."""
     game = env.unwrapped
-
-    def declared(name: str) -> Any:
-        # A foreign game may call something else by such a name.
-        value, default = getattr(game, name, None), getattr(TextEnv, name)
-        kind = Reference if name == "reference" else int if name == "history" else type(default)
-        return value if isinstance(game, TextEnv) or isinstance(value, kind) else default
-
     starts = getattr(game, "official_starts", tuple)
-    scale = declared("reference")
+    scale = _declared(game, "reference")
     if env.spec is not None and env.spec.max_episode_steps != gymnasium.spec(env.spec.id).max_episode_steps:
         scale = None  # It is that of the registered limit.
     return Contract(
-        history=declared("history"),
-        max_reply_chars=declared("max_reply_chars"),
-        tokenizer=declared("tokenizer"),
-        preset=declared("preset"),
-        data_episodes=declared("data_episodes"),
-        evaluation_episodes=declared("evaluation_episodes"),
-        keep=declared("keep"),
+        history=_declared(game, "history"),
+        max_reply_chars=_declared(game, "max_reply_chars"),
+        tokenizer=_declared(game, "tokenizer"),
+        preset=_declared(game, "preset"),
+        data_episodes=_declared(game, "data_episodes"),
+        evaluation_episodes=_declared(game, "evaluation_episodes"),
+        keep=_declared(game, "keep"),
         reference=scale,
         official_starts=tuple(starts()) if callable(starts) else (),
+        remote=is_remote(env),
     )
+
+
+def is_remote(env: gymnasium.Env) -> bool:
+    """Return whether a game, ours or foreign, declares that it waits for something outside."""
+    return _declared(env.unwrapped, "remote")
+
+
+def _declared(game: gymnasium.Env, name: str) -> Any:
+    # A foreign game may call something else by such a name.
+    value, default = getattr(game, name, None), getattr(TextEnv, name)
+    kind = Reference if name == "reference" else int if name == "history" else type(default)
+    return value if isinstance(game, TextEnv) or isinstance(value, kind) else default
+
+
+def fidelity(env: gymnasium.Env) -> dict[str, float]:
+    """Return how right a game's simulated people are, by figure; empty for a game that does not say."""
+    game = env.unwrapped
+    return dict(game.fidelity()) if isinstance(game, TextEnv) else {}
 
 
 def contract_of(env_id: str, env_kwargs: Mapping[str, Any] | None = None) -> Contract:

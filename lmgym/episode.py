@@ -134,6 +134,15 @@ class Tally:
         )
 
 
+def storable(text: str) -> str:
+    """Return text without lone surrogates, which have no place in a file or on a wire: replacement characters.
+
+    >>> storable("a\\ud800b")
+    'a\ufffdb'
+    """
+    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 def statistics(episodes: Sequence[Episode]) -> Statistics:
     """Return the statistics of a non-empty list of episodes."""
     tally = Tally()

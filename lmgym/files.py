@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -100,3 +101,15 @@ def locked(folder: Path, name: str = "", *, wait: bool = False) -> Iterator[None
         except OSError:
             raise UsageError(f"another process is at work in {folder}") from None
         yield
+
+
+def cache_folder() -> Path:
+    """Return where this user's cached files live: LMGYM_CACHE, else the platform's convention."""
+    named = os.environ.get("LMGYM_CACHE")
+    if named:
+        return Path(named)
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "lmgym" / "Cache"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "lmgym"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lmgym"

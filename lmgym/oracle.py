@@ -1,30 +1,30 @@
 """The other side of a conversation game: who answers, given hidden facts and what was said.
 
 A game's `oracle` argument names it: `embedded` (the game's own simulator, the default), `openai:MODEL[@BASE_URL]`
-(a server that speaks OpenAI's protocol) or `hf:MODEL` (a local transformers model).
+(a server that speaks OpenAI's protocol) or `hf:MODEL` (a local transformers model). A temperature other than the
+game's own stands behind it: `hf:MODEL?temperature=0.7`, or `?temperature=default` for the model's own.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple, Protocol
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
 
-from lmgym.errors import unknown
+from lmgym.chat import ChatError, ChatModel, Completion, Message, Sampling, load_chat
+from lmgym.errors import UsageError, unknown
 
-Message = Mapping[str, str]
-"""One message of a chat: `role` (system, user, assistant) and `content`."""
+__all__ = ["Answer", "Bill", "Message", "Oracle", "OracleError", "load_oracle"]
+
+Answer = Completion
+"""What the other side said and what it cost."""
 
 
 class OracleError(Exception):
-    """The other side gave no answer; the game ends as truncated with this reason in `info["oracle_error"]`."""
+    """The other side gave no answer; the game ends as truncated with this reason in `info["oracle_error"]`.
 
-
-class Answer(NamedTuple):
-    """What the other side said and what it cost."""
-
-    text: str
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    cost: float = 0.0
-    cached: bool = False
+    A rollout counts such a game as failed, because it says nothing about the agent. A game that gets no answer in
+    `reset` lets the exception go.
+    """
 
 
 class Oracle(Protocol):
@@ -36,8 +36,74 @@ class Oracle(Protocol):
         """Return the next message of the assistant. Raises OracleError where none is to be had."""
 
 
-def load_oracle(spec: str) -> Oracle | None:
-    """Return the oracle of a spec, None for `embedded`. Raises UsageError for an unknown one."""
+class ChatOracle:
+    """A chat model as the other side. What it says is stripped of outer space and of thinking aloud."""
+
+    def __init__(self, name: str, model: ChatModel, temperature: float | None) -> None:
+        self.name = name
+        self._model, self._temperature = model, temperature
+
+    def reply(self, messages: Sequence[Message], *, max_tokens: int = 64, seed: int = 0) -> Answer:
+        """Return the next message of the assistant. Raises OracleError where none is to be had."""
+        try:
+            answer = self._model.complete(messages, Sampling(max_tokens, self._temperature, seed))
+        except ChatError as error:
+            raise OracleError(str(error)) from error
+        return answer._replace(text=self._spoken(answer.text))
+
+    def _spoken(self, text: str) -> str:
+        # Thoughts name the secret that the words keep.
+        spoken = text.rpartition("</think>")[2]
+        if "<think>" in spoken:
+            raise OracleError(f"{self.name}: the model was still thinking when its answer had to end")
+        return spoken.strip()
+
+
+@dataclass
+class Bill:
+    """What the other side has cost in one game, for the game's `info`; the cache makes no difference to it."""
+
+    calls: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost: float = 0.0
+
+    def add(self, answer: Answer) -> None:
+        """Count one more answer."""
+        self.calls += 1
+        self.prompt_tokens += answer.prompt_tokens
+        self.completion_tokens += answer.completion_tokens
+        self.cost += answer.cost
+
+    def info(self) -> dict[str, Any]:
+        """Return the entries `oracle_calls`, `oracle_prompt_tokens`, `oracle_completion_tokens`, `oracle_cost`."""
+        return {f"oracle_{name}": value for name, value in vars(self).items()}
+
+
+def load_oracle(spec: str, *, temperature: float = 0.0) -> Oracle | None:
+    """Return the oracle of a spec, None for `embedded`; `temperature` is the game's choice, which a spec overrides.
+
+    Raises UsageError for an unknown spec, a missing package or key, or a model that cannot be loaded.
+    """
     if spec == "embedded":
         return None
-    raise unknown("oracle", spec, ("embedded", "openai:MODEL", "openai:MODEL@BASE_URL", "hf:MODEL"))
+    address, mark, options = str(spec).partition("?")
+    if not address.startswith(("openai:", "hf:")) or address in ("openai:", "hf:"):
+        raise unknown("oracle", spec, ("embedded", "openai:MODEL", "openai:MODEL@BASE_URL", "hf:MODEL"))
+    chosen = _chosen_temperature(spec, options) if mark else temperature
+    return ChatOracle(spec, load_chat(address), chosen)
+
+
+def _chosen_temperature(spec: str, options: str) -> float | None:
+    name, _, value = options.partition("=")
+    if name != "temperature":
+        raise unknown("option of an oracle", name, ("temperature",))
+    if value == "default":
+        return None
+    try:
+        number = float(value)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number < math.inf:
+        raise UsageError(f"a temperature is 0 (the most likely answer) or more, or default, not {value!r} in {spec}")
+    return number

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from lmgym.decoding import Decoding, draw, guided, log_probabilities
+from lmgym.generate import generate
 from lmgym.policy import Policy
 from lmgym.rollout import Game, Reply
 from lmgym.tokens import Window, piece_ids
@@ -58,54 +59,26 @@ class PolicyAgent:
         start = reading.window.observe(len(ids))
         return [token for piece in reading.pieces[2 * start :] for token in piece]
 
-    @torch.inference_mode()
     def _sample(
         self, contexts: list[list[int]], chances: list[np.random.Generator]
     ) -> list[tuple[tuple[int, ...], tuple[float, ...]]]:
-        """Sample one action for each context: filling on the left, one cache for the whole turn."""
-        policy, critic, device = self.policy, self.policy.critic, self.policy.device
-        width = max(len(context) for context in contexts)
-        rows = np.full((len(contexts), width), self.policy.codec.pad, dtype=np.int64)
-        present = np.zeros((len(contexts), width), dtype=np.int64)
-        for row, context in enumerate(contexts):
-            rows[row, width - len(context) :] = context
-            present[row, width - len(context) :] = 1
-        ids, mask = torch.from_numpy(rows).to(device), torch.from_numpy(present).to(device)
-        positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
-        replies: list[list[int]] = [[] for _ in contexts]
-        logprobs: list[list[float]] = [[] for _ in contexts]
-        running = set(range(len(contexts)))
-        # The policy's own trunk and, where it has one of its own, the critic's: each with a cache.
+        """Sample one action for each context."""
+        policy, critic = self.policy, self.policy.critic
+        # The policy's own trunk and, where it has one of its own, the critic's.
         trunks = [policy.lm.base_model]
         if critic is not None and critic.trunk is not None and self.decoding.beta > 0:
             trunks.append(critic.trunk)
-        caches: list[Any] = [None] * len(trunks)
-        for _ in range(policy.view.max_reply_tokens):
-            hidden = []
-            for index, trunk in enumerate(trunks):
-                outputs = trunk(
-                    input_ids=ids,
-                    attention_mask=mask,
-                    position_ids=positions,
-                    past_key_values=caches[index],
-                    use_cache=True,
-                )
-                caches[index] = outputs.past_key_values
-                hidden.append(outputs.last_hidden_state[:, -1])
-            q = None if critic is None else critic.lowest_q(hidden[-1])
-            uniforms = [chances[row].random() if row in running else 0.0 for row in range(len(contexts))]
-            tokens, logps = self._draw(self.scores(policy.logits(hidden[0]), q), uniforms)
-            for row in sorted(running):
-                replies[row].append(tokens[row])
-                logprobs[row].append(logps[row])
-                if tokens[row] in self._stops:
-                    running.discard(row)
-            if not running:
-                break
-            ids = torch.tensor(tokens, device=device)[:, None]
-            mask = torch.cat([mask, mask.new_ones(len(contexts), 1)], dim=1)
-            positions = positions[:, -1:] + 1
-        return [(tuple(reply), tuple(logps)) for reply, logps in zip(replies, logprobs, strict=True)]
+
+        def pick(outputs: Sequence[Any], running: set[int]) -> tuple[list[int], list[float]]:
+            states = [output.last_hidden_state[:, -1] for output in outputs]
+            q = None if critic is None else critic.lowest_q(states[-1])
+            scores = self.scores(policy.logits(states[0]), q)
+            return self._draw(
+                scores, [chance.random() if row in running else 0.0 for row, chance in enumerate(chances)]
+            )
+
+        limits = [policy.view.max_reply_tokens] * len(contexts)
+        return generate(trunks, contexts, pick, limits=limits, stops=self._stops, pad=policy.codec.pad)
 
     def scores(self, logits: torch.Tensor, q: torch.Tensor | None) -> torch.Tensor:
         """Return what tokens are chosen by, on the processor: guided logits [B, V], -inf for those never said."""

@@ -54,6 +54,28 @@ def best_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def load_pretrained(name: str, *, download: bool, dtype: torch.dtype | str, permission: str) -> tuple[Any, Any]:
+    """Load a causal LM and its tokenizer from a folder or by name; weights must be safetensors.
+
+    Raises UsageError where they cannot be had; it names `permission`, what a user has to say for a download.
+    """
+    here = {"local_files_only": not download, "trust_remote_code": False}
+    try:
+        config = AutoConfig.from_pretrained(name, **here)
+        tokenizer = AutoTokenizer.from_pretrained(name, **here)
+        with _quiet():
+            lm = AutoModelForCausalLM.from_pretrained(name, config=config, use_safetensors=True, dtype=dtype, **here)
+    except Exception as error:
+        advice = "" if download or Path(name).exists() else f" (nothing is downloaded unless asked: {permission})"
+        raise UsageError(f"cannot load the model {name!r}{advice}: {_first_line(error)}") from error
+    return lm, tokenizer
+
+
+def max_positions(lm: Any) -> int | None:
+    """Return how many tokens a model can read and write together, if it says so."""
+    return getattr(lm.config, "max_position_embeddings", None)
+
+
 class Outputs(NamedTuple):
     """What the policy says of a batch. hidden [B, T, width]: last hidden states; logits [N, V] float32: of each
     action token, before it, in the order of `TokenBatch.action_ids`."""
@@ -114,19 +136,8 @@ class Policy(torch.nn.Module):
         A name is looked up in the local Hugging Face cache; only `download` lets it come from the network.
         Weights must be safetensors. Raises UsageError where model or tokenizer cannot be had.
         """
-        here = {"local_files_only": not download, "trust_remote_code": False}
-        try:
-            config = AutoConfig.from_pretrained(name, **here)
-            tokenizer = AutoTokenizer.from_pretrained(name, **here)
-            with _quiet():
-                lm = AutoModelForCausalLM.from_pretrained(
-                    name, config=config, use_safetensors=True, dtype=torch.float32, **here
-                )
-        except Exception as error:
-            advice = "" if download or Path(name).exists() else " (nothing is downloaded unless asked: --download)"
-            raise UsageError(f"cannot load the model {name!r}{advice}: {_first_line(error)}") from error
-        limit = getattr(config, "max_position_embeddings", None) or MAX_TOKENS
-        return cls(lm, tokenizer, View.of(history, max_reply_chars, min(limit, MAX_TOKENS)))
+        lm, tokenizer = load_pretrained(name, download=download, dtype=torch.float32, permission="--download")
+        return cls(lm, tokenizer, View.of(history, max_reply_chars, min(max_positions(lm) or MAX_TOKENS, MAX_TOKENS)))
 
     def forward(self, batch: TokenBatch) -> Outputs:
         """Return hidden states and, at action tokens only, logits: never [B, T, V]."""

@@ -1,16 +1,17 @@
 """Many games at once: whoever acts, wherever the games come from, the same loop plays them."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
 from typing import Any, NamedTuple, Protocol
 
 import gymnasium
 import numpy as np
 
-from lmgym.env import jsonable, make_env
-from lmgym.episode import Episode, Turn
+from lmgym.env import is_remote, jsonable, make_env
+from lmgym.episode import Episode, Turn, storable
 from lmgym.errors import UsageError
 
 
@@ -70,7 +71,9 @@ def rollout(
     """Play a game from each start and yield the episodes in the order of the starts.
 
     A finished game makes room for the next one. An exception of the game or of the agent ends that game alone:
-    it is recorded as `Episode.error`. `max_turns` cuts games that know no limit of their own.
+    it is recorded as `Episode.error`, and so is an `oracle_error` that a game reports in its info, because a game
+    whose other side failed says nothing about the agent. `max_turns` cuts games that know no limit of their own.
+    Games that declare themselves `remote` are reset and stepped side by side, which changes nothing but the time.
     """
     if num_envs < 1:
         raise UsageError(f"the number of games at a time is 1 or more, not {num_envs}")
@@ -81,8 +84,7 @@ def rollout(
     try:
         while True:
             fresh = list(islice(waiting, num_envs - len(table.games)))
-            for index, start in fresh:
-                table.open(index, start, done)
+            table.open(fresh, done)
             if not (fresh or table.games):
                 break
             if table.games:
@@ -103,48 +105,51 @@ class _Table:
         self._idle: list[gymnasium.Env] = []
         self._info: dict[int, Mapping[str, Any]] = {}
 
-    def open(self, index: int, start: Start, done: dict[int, Episode]) -> None:
-        env = self._idle.pop() if self._idle else make_env(self.env_id, self.env_kwargs)
-        game = Game(env, start)
-        self.games[index] = game
-        self._info[index] = {}
-        try:
-            observation, info = env.reset(seed=start.seed, options=dict(start.options))
-            seen = _seen(observation)
-            self._info[index] = dict(info)
-        except Exception as error:
-            game.turns.append(Turn("", by_agent=False))
-            self._end(index, done, error=f"environment: {described(error)}")
-            return
-        game.turns.append(seen)
-        self.agent.begin(game)
+    def open(self, fresh: Sequence[tuple[int, Start]], done: dict[int, Episode]) -> None:
+        for index, start in fresh:
+            self.games[index] = Game(self._environment(), start)
+        resets = self._at_once([partial(_reset, self.games[index]) for index, _ in fresh])
+        for (index, _), (turn, info, error) in zip(fresh, resets, strict=True):
+            game = self.games[index]
+            self._info[index] = info
+            game.turns.append(turn)
+            if error is None:
+                self.agent.begin(game)
+            else:
+                self._end(index, done, error=error)
+
+    def _environment(self) -> gymnasium.Env:
+        return self._idle.pop() if self._idle else make_env(self.env_id, self.env_kwargs)
 
     def play_turn(self, done: dict[int, Episode]) -> None:
         running = list(self.games.items())
         replies = self.agent.act([game for _, game in running])
+        acting = []
         for (index, game), reply in zip(running, replies, strict=True):
             if reply.error is not None:
                 self._end(index, done, error=f"agent: {reply.error}")
             else:
-                self._step(index, game, reply, done)
+                acting.append((index, game, reply))
+        steps = self._at_once([partial(_step, game, reply) for _, game, reply in acting])
+        for (index, game, _), step in zip(acting, steps, strict=True):
+            self._take(index, game, step, done)
 
-    def _step(self, index: int, game: Game, reply: Reply, done: dict[int, Episode]) -> None:
-        action = Turn(_storable(reply.text), by_agent=True, token_ids=reply.token_ids, logprobs=reply.logprobs)
-        try:
-            observation, reward, terminated, truncated, info = game.env.step(reply.text)
-            seen = _seen(observation)
-            rewarded = action._replace(reward=float(reward), invalid=bool(info.get("invalid")))
-        except Exception as error:
-            game.turns.append(action)
-            self._end(index, done, error=f"environment: {described(error)}")
+    def _at_once(self, calls: Sequence[Callable[[], Any]]) -> list[Any]:
+        env = next((game.env for game in self.games.values()), None)
+        return side_by_side(calls) if env is not None and is_remote(env) else [call() for call in calls]
+
+    def _take(self, index: int, game: Game, step: "_Step", done: dict[int, Episode]) -> None:
+        game.turns += step.turns
+        if step.error is not None:
+            self._end(index, done, error=step.error)
             return
-        self._info[index] = info
-        game.turns += (rewarded, seen)
+        self._info[index] = step.info
         # Gymnasium's TimeLimit may report both: a task that ended was not cut off.
-        if terminated:
+        if step.terminated:
             self._end(index, done, terminated=True)
-        elif truncated or len(game.turns) > 2 * self.max_turns:
-            self._end(index, done)
+        elif step.truncated or len(game.turns) > 2 * self.max_turns:
+            reason = step.info.get("oracle_error")
+            self._end(index, done, error=None if reason is None else f"other side: {reason}")
 
     def _end(self, index: int, done: dict[int, Episode], *, terminated: bool = False, error: str | None = None) -> None:
         game = self.games.pop(index)
@@ -162,13 +167,68 @@ class _Table:
             options=jsonable(game.start.options),
             agent=self.agent.name,
             outcome=jsonable(self._info.pop(index)),
-            error=None if error is None else _storable(error),
+            error=None if error is None else storable(error),
             tokenizer=self.agent.tokenizer,
         )
 
     def close(self) -> None:
         for env in [*self._idle, *(game.env for game in self.games.values())]:
             env.close()
+
+
+class _Step(NamedTuple):
+    """What came of an action: the new pieces of text and how the game goes on."""
+
+    turns: tuple[Turn, ...]
+    info: Mapping[str, Any]
+    terminated: bool = False
+    truncated: bool = False
+    error: str | None = None
+
+
+def _reset(game: Game) -> tuple[Turn, Mapping[str, Any], str | None]:
+    try:
+        observation, info = game.env.reset(seed=game.start.seed, options=dict(game.start.options))
+        return _seen(observation), dict(info), None
+    except Exception as error:
+        return Turn("", by_agent=False), {}, f"environment: {described(error)}"
+
+
+def _step(game: Game, reply: Reply) -> _Step:
+    action = Turn(storable(reply.text), by_agent=True, token_ids=reply.token_ids, logprobs=reply.logprobs)
+    try:
+        observation, reward, terminated, truncated, info = game.env.step(reply.text)
+        rewarded = action._replace(reward=float(reward), invalid=bool(info.get("invalid")))
+        return _Step((rewarded, _seen(observation)), info, bool(terminated), bool(truncated))
+    except Exception as error:
+        return _Step((action,), {}, error=f"environment: {described(error)}")
+
+
+def side_by_side(calls: Sequence[Callable[[], Any]]) -> list[Any]:
+    """Make all calls at the same time, each in a thread, and return their results in order.
+
+    The first exception in that order is raised again once all calls are over.
+    """
+    if len(calls) < 2:
+        return [call() for call in calls]
+    outcomes: list[tuple[Any, BaseException | None]] = [(None, None)] * len(calls)
+
+    def run(place: int) -> None:
+        try:
+            outcomes[place] = calls[place](), None
+        except BaseException as error:
+            outcomes[place] = None, error
+
+    # Daemons, so that a process that is interrupted does not wait for servers that hang.
+    threads = [threading.Thread(target=run, args=(place,), daemon=True) for place in range(len(calls))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for _, error in outcomes:
+        if error is not None:
+            raise error
+    return [result for result, _ in outcomes]
 
 
 def described(error: Exception) -> str:
@@ -179,9 +239,4 @@ def described(error: Exception) -> str:
 def _seen(observation: object) -> Turn:
     if not isinstance(observation, str):
         raise TypeError(f"an observation is {type(observation).__name__}, not str")
-    return Turn(_storable(observation), by_agent=False)
-
-
-def _storable(text: str) -> str:
-    """Lone surrogates have no place in a file: what is recorded has replacement characters for them."""
-    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return Turn(storable(observation), by_agent=False)

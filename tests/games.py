@@ -1,12 +1,14 @@
 """Small games for the tests: one that every method must learn, one without our base class, and broken ones."""
 
 import random
+import threading
 from typing import Any
 
 import gymnasium
 from gymnasium import spaces
 
 from lmgym.env import AnyText, TextEnv
+from lmgym.oracle import Bill, OracleError, load_oracle
 from lmgym.scores import Reference, Score
 
 COLOURS = ("red", "blue", "green")
@@ -164,13 +166,91 @@ class Moody(Echo):
         return observation, None if observation == "red" else reward, *rest  # type: ignore[return-value]
 
 
-for game in (Echo, Moody, BothFlags, GlobalChance, Leaky, Fragile, NarrowSpace, HashOrder, Failing):
+class Waiting(Echo):
+    """Waits in every reset and step for as many other games as `company` says."""
+
+    remote = True
+    company: threading.Barrier | None = None
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
+        self._wait()
+        return super().reset(seed=seed, options=options)
+
+    def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
+        self._wait()
+        return super().step(action)
+
+    def _wait(self) -> None:
+        if self.company is not None:
+            self.company.wait(10)
+
+
+class FailingFarAway(Failing):
+    """Breaks down as `Failing` does, and waits for something outside."""
+
+    remote = True
+
+
+class Parley(TextEnv):
+    """Ask three times what somebody thinks of; 1 for naming it. The other side may be a language model."""
+
+    metadata = {"render_modes": []}  # noqa: RUF012
+    things = ("cat", "cup", "car", "key")
+
+    def __init__(self, oracle: str = "embedded", render_mode: str | None = None) -> None:
+        self.render_mode = render_mode
+        self.observation_space = AnyText()
+        self.action_space = AnyText(("Is it a cat?", "Is it a cup?", "Is it alive?"))
+        self._oracle = load_oracle(oracle)
+        self.remote = self._oracle is not None
+        self._thing = ""
+        self._left = 0
+        self._bill = Bill()
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
+        super().reset(seed=seed)
+        self._thing = self.things[int(self.np_random.integers(4))]
+        self._left, self._bill = 3, Bill()
+        return "Ask me.", {}
+
+    def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
+        self._left -= 1
+        won = action == f"Is it a {self._thing}?"
+        try:
+            words = self._reply(action)
+        except OracleError as error:
+            return "", 0.0, False, True, {"oracle_error": str(error), **self._bill.info()}
+        over = won or self._left == 0
+        return words, float(won), over, False, {"success": won, **self._bill.info()}
+
+    def _reply(self, action: str) -> str:
+        if self._oracle is None:
+            return "Yes." if self._thing in action else "No."
+        secret = {"role": "system", "content": f"You think of a {self._thing}."}
+        answer = self._oracle.reply([secret, {"role": "user", "content": action}], max_tokens=8)
+        self._bill.add(answer)
+        return answer.text
+
+    def fidelity(self) -> dict[str, float]:
+        return {"answered": 0.9, "correct among answered": 0.98765} if self._oracle is None else {}
+
+
+class Boastful(Parley):
+    """Says of itself what is no number."""
+
+    def fidelity(self) -> dict[str, float]:
+        return {"answered": float("nan")}
+
+
+TINY = (Echo, Moody, BothFlags, GlobalChance, Leaky, Fragile, NarrowSpace, HashOrder, Failing)
+for game in (*TINY, Waiting, FailingFarAway, Parley, Boastful):
     gymnasium.register(f"test/{game.__name__}-v0", entry_point=f"tests.games:{game.__name__}", max_episode_steps=10)
 gymnasium.register("test/Mirror-v0", entry_point="tests.games:Mirror", max_episode_steps=5)
 gymnasium.register("test/Loose-v0", entry_point="tests.games:Echo", order_enforce=False)
 gymnasium.register("test/Foreign-v0", entry_point="tests.games:Foreign", max_episode_steps=5)
 
 ECHO = "tests.games:test/Echo-v0"
+PARLEY = "tests.games:test/Parley-v0"
 FOREIGN = "tests.games:test/Foreign-v0"
 
 

@@ -8,7 +8,7 @@ import pytest
 
 import lmgym  # noqa: F401 (registers the games)
 from lmgym.check import RULES, check, odd_actions
-from lmgym.env import AnyText, contract, listed_choices, make_env
+from lmgym.env import AnyText, contract, fidelity, listed_choices, make_env
 from lmgym.errors import UsageError
 from lmgym.tasks import list_tasks
 
@@ -31,6 +31,7 @@ def test_every_game_keeps_every_rule(env_id: str) -> None:
         ("HashOrder", "same seed, same game in a second process", "differ in a second process"),
         ("Loose", "step before reset raises", "raises nothing"),
         ("Foreign", "every string is an action", "AnyText"),
+        ("Boastful", "declarations make sense", "fidelity() says nan of 'answered'"),
     ],
 )
 def test_the_check_names_what_is_broken(game: str, rule: str, problem: str) -> None:
@@ -38,8 +39,9 @@ def test_the_check_names_what_is_broken(game: str, rule: str, problem: str) -> N
     assert problem in (verdicts[rule] or "nothing is broken")
 
 
-def test_a_sound_game_of_a_user_passes() -> None:
-    assert all(verdict.problem is None for verdict in check("tests.games:test/Echo-v0"))
+@pytest.mark.parametrize("game", ["Echo", "Parley"])
+def test_a_sound_game_of_a_user_passes(game: str) -> None:
+    assert all(verdict.problem is None for verdict in check(f"tests.games:test/{game}-v0"))
 
 
 def test_odd_actions_are_a_thousand_and_odd() -> None:
@@ -94,6 +96,14 @@ def test_a_foreign_game_has_defaults() -> None:
     assert rules.history is None
     assert rules.reference is None
     assert rules.official_starts == ()
+    assert not rules.remote
+    assert fidelity(env) == {}
+
+
+def test_games_say_whether_they_wait_for_something_outside() -> None:
+    assert contract(make_env("tests.games:test/Waiting-v0")).remote
+    assert not contract(make_env("tests.games:test/Parley-v0")).remote
+    assert contract(make_env("tests.games:test/Parley-v0", {"oracle": "openai:small@http://127.0.0.1:1/v1"})).remote
 
 
 def test_names_that_mean_something_else_in_a_foreign_game() -> None:

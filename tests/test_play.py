@@ -1,6 +1,9 @@
 """Rollouts and play: order, batch size, failures, and that play sees what training sees."""
 
+import threading
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +17,7 @@ from lmgym.errors import UsageError
 from lmgym.evaluate import Stream, collect, evaluate, evaluation_starts, game_seed
 from lmgym.play import PolicyAgent
 from lmgym.policy import Policy
-from lmgym.rollout import Start, rollout
+from lmgym.rollout import Start, rollout, side_by_side
 from lmgym.store import read_episodes, write_episodes
 from lmgym.tokens import TokenDataset
 from tests.games import COLOURS, ECHO, FOREIGN
@@ -84,6 +87,40 @@ def test_a_failing_game_is_recorded_and_the_others_go_on() -> None:
     assert all(episode.truncated and not episode.terminated for episode in failed)
     assert len(failed[0].actions) == 2
     assert all(episode.total_reward == 3 for episode in episodes if not episode.error)
+
+
+def test_games_that_wait_for_something_outside_wait_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Six games of equal length in three places: nobody gets on unless all three places are at work at once."""
+    env_id = "tests.games:test/Waiting-v0"
+    agent = load_agent("expert", env_id)
+    alone = list(collect(agent, env_id, episodes=6, num_envs=1))
+    meeting = threading.Barrier(3)
+    monkeypatch.setattr("tests.games.Waiting.company", meeting)
+    assert list(collect(agent, env_id, episodes=6, num_envs=3)) == alone
+    assert not any(episode.error for episode in alone)
+    assert not meeting.broken
+
+
+def test_failures_far_away_end_their_own_game_only() -> None:
+    near, far = ("tests.games:test/Failing-v0", "tests.games:test/FailingFarAway-v0")
+    expected = list(collect(load_agent("expert", near), near, episodes=30, num_envs=1))
+    played = list(collect(load_agent("expert", far), far, episodes=30, num_envs=7))
+    assert [replace(episode, env_id=near) for episode in played] == expected
+    assert 0 < sum(episode.error is not None for episode in played) < 30
+
+
+def test_calls_side_by_side_keep_their_order_and_their_first_exception() -> None:
+    assert side_by_side([]) == []
+    assert side_by_side([partial(pow, 2, power) for power in range(50)]) == [2**power for power in range(50)]
+    finished = []
+
+    def fail(kind: type[BaseException]) -> None:
+        finished.append(kind)
+        raise kind
+
+    with pytest.raises(KeyError):
+        side_by_side([partial(fail, kind) for kind in (KeyError, SystemExit, ValueError)])
+    assert len(finished) == 3
 
 
 def test_agents_of_a_user() -> None:
