@@ -155,4 +155,5 @@ class Critic(nn.Module):
         """Build a critic whose new weights depend on `seed` alone, before it learns of scaled returns [N]."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return cls(lm, shape, lowest=float(returns.min()), usual=float(returns.mean()))
+            # Clearly below the worst return, or noise would make an unseen token look better where all is lost.
+            return cls(lm, shape, lowest=float(returns.min() - returns.std()), usual=float(returns.mean()))
