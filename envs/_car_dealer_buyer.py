@@ -84,8 +84,7 @@ PERSONALITIES = {
 MINI_MANNER = Manner("mini", 0.0, 0.0, 0.3)
 
 
-@dataclass(frozen=True)
-class Said:
+class Said(NamedTuple):
     """What a seller's utterance means on this lot. `car` is the one it is about, by index."""
 
     car: int | None = None

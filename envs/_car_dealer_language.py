@@ -7,8 +7,9 @@ about the words around a number. `envs/data/car_dealer_heldout.txt` says how oft
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
+T = TypeVar("T")
 MAX_CHARS = 500
 
 BRANDS = {
@@ -142,6 +143,7 @@ UNITS = {
 }
 TENS = {word: 10 * i for i, word in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split(), 2)}
 SMALL = {**UNITS, **TENS, "fourty": 40}
+BEGINNINGS = {*SMALL, "a", "half", "#"}  # of a number
 SCALES = {"hundred": 100, "thousand": 1000, "grand": 1000, "k": 1000, "million": 1_000_000}
 MONEY_WORDS = frozenset("dollar dollars buck bucks usd".split())
 PERCENT_WORDS = frozenset("percent pct".split())
@@ -309,11 +311,13 @@ def _written(negative: bool, currency: str, digits: str, fraction: str, suffix: 
 
 def _sentence(words: list[str], found: dict[int, tuple[float, str]], asks: bool) -> Sentence:
     """Join spoken numbers and units to single numbers."""
+    if not found and BEGINNINGS.isdisjoint(words):
+        return Sentence(words, [], asks)
     out: list[str] = []
     numbers: list[Number] = []
     place = 0
     while place < len(words):
-        if place in found or words[place] in SMALL or words[place] in ("a", "half"):
+        if words[place] in BEGINNINGS:
             value, unit, end = _number(words, found, place)
             if end > place:
                 numbers.append(Number(len(out), value, unit))
@@ -432,9 +436,13 @@ class _Part:
 
     def _look_up(self) -> None:
         words = self.words
+        known = LEXICON.get
         for place, word in enumerate(words):
+            entries = known(word)
+            if entries is None:
+                continue
             taken = 0
-            for rest, kind, name in LEXICON.get(word, ()):
+            for rest, kind, name in entries:
                 length = len(rest)
                 if length < taken or (length and tuple(words[place + 1 : place + 1 + length]) != rest):
                     continue
@@ -541,7 +549,7 @@ class _Part:
 
     def accepts(self) -> bool:
         """Return whether the sentence is consent to what the other side said."""
-        if self.asks or set(self.words) & NEGATIONS:
+        if self.asks or not self.flags or not NEGATIONS.isdisjoint(self.words):
             return False
         if "accepts" in self.flags:
             return True
@@ -550,20 +558,17 @@ class _Part:
 
 
 def _merged(parts: Sequence[_Part]) -> Reading:
-    prices = list(dict.fromkeys(price for part in parts for price in part.prices))
-    listed = list(dict.fromkeys(price for part in parts for price in part.listed))
-    discounts = list(dict.fromkeys(discount for part in parts for discount in part.discounts))
-    flags = set().union(*(part.flags for part in parts))
-    if not prices and len(listed) == 1 and not discounts:
+    prices = _distinct([price for part in parts for price in part.prices])
+    listed = _distinct([price for part in parts for price in part.listed])
+    discounts = _distinct([discount for part in parts for discount in part.discounts])
+    flags = parts[0].flags.union(*[part.flags for part in parts[1:]])
+    if len(listed) == 1 and not prices and not discounts:
         prices = listed
-    unclear = any(part.unclear for part in parts) or len(prices) > 1 or len(discounts) > 1
+    unclear = len(prices) > 1 or len(discounts) > 1 or any([part.unclear for part in parts])
     has, lacks, about = _features(parts)
-    types = _distinct(name for part in parts for name in part.types)
+    types = _distinct([name for part in parts for name in part.types])
     if len(types) > 1:
-        types = tuple(name for name in types if name not in ("luxury", "electric")) or types[:1]
-    asks = [part.ask for part in parts if part.ask]
-    priced = bool(prices or discounts)
-    kinds = ("budget", "features", "wants") if priced else ("budget", "offer", "features", "wants", "close", "other")
+        types = tuple([name for name in types if name not in ("luxury", "electric")]) or types[:1]
     discount = discounts[0] if len(discounts) == 1 and not unclear else None
     return Reading(
         price=prices[0] if len(prices) == 1 and not unclear else None,
@@ -571,21 +576,32 @@ def _merged(parts: Sequence[_Part]) -> Reading:
         is_percent=bool(discount and discount[1]),
         base=listed[0] if len(listed) == 1 and discount else None,
         unclear=unclear,
-        instalments=any(part.instalments for part in parts),
-        brands=_distinct(name for part in parts for name in part.brands),
+        instalments=any([part.instalments for part in parts]),
+        brands=_distinct([name for part in parts for name in part.brands]),
         types=types,
         has=has,
         lacks=lacks,
         about=about,
-        ask=next((kind for kind in kinds if kind in asks), None),
-        accepts=any(part.accepts() for part in parts),
-        promises="promises" in flags and not priced,
+        ask=_question([part.ask for part in parts if part.ask], priced=bool(prices or discounts)),
+        accepts=any([part.accepts() for part in parts]),
+        promises="promises" in flags and not prices and not discounts,
         polite="polite" in flags,
         greets="greets" in flags,
         insults="insults" in flags,
         leaves="leaves" in flags,
-        num_words=sum(len(part.words) - part.words.count(",") for part in parts),
+        num_words=sum([len(part.words) - part.words.count(",") for part in parts]),
     )
+
+
+KINDS_OF_QUESTION = ("budget", "offer", "features", "wants", "close", "other")
+BESIDE_A_PRICE = ("budget", "features", "wants")
+
+
+def _question(asked: Sequence[str], *, priced: bool) -> str | None:
+    """Return the kind that counts where there are several; beside a price some only put the price."""
+    if not asked:
+        return None
+    return next((kind for kind in (BESIDE_A_PRICE if priced else KINDS_OF_QUESTION) if kind in asked), None)
 
 
 def _features(parts: Sequence[_Part]) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
@@ -594,6 +610,8 @@ def _features(parts: Sequence[_Part]) -> tuple[tuple[str, ...], tuple[str, ...],
     lacks: list[str] = []
     about: list[str] = []
     for part in parts:
+        if not part.features:
+            continue
         affirmed, denied = part.split_features()
         if part.ask == "features":
             about += affirmed + denied
@@ -603,8 +621,8 @@ def _features(parts: Sequence[_Part]) -> tuple[tuple[str, ...], tuple[str, ...],
     return _distinct(has), _distinct(lacks), _distinct(about)
 
 
-def _distinct(names: Iterator[str] | Sequence[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(names))
+def _distinct(items: Sequence[T]) -> tuple[T, ...]:
+    return tuple(dict.fromkeys(items)) if len(items) > 1 else tuple(items)
 
 
 def expected_readings(lines: Sequence[str]) -> Iterator[tuple[str, dict[str, object]]]:

@@ -1,10 +1,42 @@
 """The scripted sellers of Car Dealer. They know the lot and what the buyer has said, never its state."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 STYLES = ("discounts", "features", "concise", "pushy")
+
+
+@dataclass
+class Belief:
+    """Between what bounds the most that the buyer would pay must lie, as its answers show it.
+
+    The rules of the buyer are common knowledge: its first offer is 84 to 92 % of its limit, a later one goes 20 to 40 %
+    of the way from the last one to the limit, and it says so when a price is more than 1.3 times the limit.
+    """
+
+    low: float
+    high: float
+
+    def refused(self, price: float, *, far: bool) -> None:
+        """Hear that a price is too much, by far or not."""
+        if far:
+            self.high = min(self.high, price / 1.3)
+        else:
+            self.high, self.low = min(self.high, price), max(self.low, min(price / 1.3, self.high))
+
+    def offered(self, amount: float, last: float | None, step: float, cost: float) -> None:
+        """Hear the buyer's offer."""
+        self.low = max(self.low, amount)
+        if last is not None:
+            self.low = max(self.low, last + (amount - last) / 0.4)
+            self.high = min(self.high, last + (amount + step - last) / 0.2)
+        elif amount >= cost + step:  # else it may be the cost that the offer was rounded up to
+            self.low, self.high = max(self.low, amount / 0.92), min(self.high, (amount + step) / 0.84)
+
+    def scale(self, factor: float) -> None:
+        """Allow for a change of the limit."""
+        self.low, self.high = self.low * factor, self.high * factor
 
 
 @dataclass
@@ -28,6 +60,7 @@ class Notes:
     num_asked: int = 0
     counter: float | None = None
     is_warned: bool = False
+    belief: Belief = field(default_factory=lambda: Belief(0.0, 0.0))
 
 
 class Move(NamedTuple):
@@ -129,36 +162,39 @@ class Seller:
 
 
 class Plan(NamedTuple):
-    """How the expert treats a kind of buyer: its first asking price as a share of the list price, how many small cuts
-    it makes first, and then the prices it asks, as multiples of the buyer's standing offer."""
+    """How the expert treats a kind of buyer.
+
+    `opening`: its first price, as a share of the list price. `small_cuts` steps down by `small_cut` of the list price
+    come next. From then on it asks `low + bold * (high - low)`, where the buyer's limit is believed to lie between low
+    and high, with the boldness of its turn in `boldness`; after the last one it takes the buyer's offer.
+    """
 
     opening: float
     small_cuts: int
     small_cut: float
-    over_counter: tuple[float, ...]
+    boldness: tuple[float, ...]
 
 
 PLANS = {
-    "discount": Plan(1.0, 3, 0.011, (1.08, 1.05, 1.03)),
-    "features": Plan(1.0, 0, 0.0, (1.1, 1.07, 1.04, 1.02)),
-    "impatient": Plan(0.97, 0, 0.0, (1.1, 1.05)),
+    "discount": Plan(1.0, 4, 0.0105, (0.6, 0.5, 0.4, 0.3)),
+    "features": Plan(1.0, 0, 0.0, (0.6, 0.5, 0.4, 0.3)),
+    "impatient": Plan(0.97, 0, 0.0, (0.5, 0.3)),
 }
 
 
-def best_move(notes: Notes, plans: dict[str, Plan]) -> Move:
+def best_move(notes: Notes, plans: Mapping[str, Plan]) -> Move:
     """Return the expert's next move: find out who the buyer is, then treat each kind as it likes to be treated."""
-    if notes.match is None or notes.kind is None:
+    if notes.match is None or (notes.kind is None and notes.turn < 3):
         return Move("ask_wants")
-    car, plan = notes.match, plans[notes.kind]
+    car, plan = notes.match, plans[notes.kind or "discount"]
     features = _next_features(notes) if notes.kind == "features" else ()
-    if features and (notes.num_asked > 0 or _more_wanted(notes, features)):
-        if notes.num_asked == 0:
-            return Move("features", car, features=features)
-        return Move("features_price", car, _next_price(notes, plan), features=features)
+    if features and notes.asked is None and _more_wanted(notes, features):
+        return Move("features", car, features=features)
     price = _next_price(notes, plan)
-    if notes.counter is not None and (notes.is_warned or price <= notes.counter):
+    if notes.counter is not None and (notes.is_warned or price is None or price <= notes.counter):
         return Move("accept")
-    return Move("short_price", car, price)
+    price = notes.costs[car] + notes.price_step if price is None else price
+    return Move("features_price", car, price, features) if features else Move("short_price", car, price)
 
 
 def _next_features(notes: Notes) -> tuple[str, ...]:
@@ -172,15 +208,18 @@ def _more_wanted(notes: Notes, features: Sequence[str]) -> bool:
     return any(name in notes.wanted for name in features) or not notes.praised
 
 
-def _next_price(notes: Notes, plan: Plan) -> float:
+def _next_price(notes: Notes, plan: Plan) -> float | None:
+    """Return the price to ask, None where the plan has come to its end."""
     assert notes.match is not None
-    list_price, step = notes.list_prices[notes.match], notes.price_step
+    list_price, cost, step = notes.list_prices[notes.match], notes.costs[notes.match], notes.price_step
     if notes.asked is None:
         return float(round(plan.opening * list_price / step) * step)
-    lower = notes.asked - max(step, plan.small_cut * list_price)
     cuts = notes.num_asked - 1
-    if cuts >= plan.small_cuts:
-        place = min(cuts - plan.small_cuts, len(plan.over_counter) - 1)
-        target = 0.93 * notes.asked if notes.counter is None else plan.over_counter[place] * notes.counter
-        lower = min(notes.asked - step, target)
-    return max(float(int(lower / step) * step), notes.costs[notes.match] + step)
+    if cuts < plan.small_cuts:
+        wanted = notes.asked - max(step, plan.small_cut * list_price)
+    elif cuts - plan.small_cuts >= len(plan.boldness):
+        return None
+    else:
+        low, high = notes.belief.low, max(notes.belief.low, notes.belief.high)
+        wanted = low + plan.boldness[cuts - plan.small_cuts] * (high - low)
+    return max(float(int(min(wanted, notes.asked - step) / step) * step), float(-(-cost // step) * step))

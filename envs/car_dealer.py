@@ -27,7 +27,7 @@ from lmgym.envs._car_dealer_buyer import (
 )
 from lmgym.envs._car_dealer_chat import Verdict, messages, system_prompt, tamed, verdict
 from lmgym.envs._car_dealer_language import BRANDS, FEATURES, TYPES, Reading, expected_readings, facts, read
-from lmgym.envs._car_dealer_sellers import PLANS, STYLES, Move, Notes, Plan, Seller, best_move
+from lmgym.envs._car_dealer_sellers import PLANS, STYLES, Belief, Move, Notes, Plan, Seller, best_move
 from lmgym.errors import UsageError, unknown
 from lmgym.oracle import Oracle, OracleError, load_oracle
 from lmgym.scores import Reference, Score
@@ -362,26 +362,9 @@ class CarDealer(TextEnv):
             car, named, not_here = self._find(brands, types, buyer)
         price, wrong_base, unclear = self._offered(reading, car, buyer)
         return Said(
-            car=car,
-            named=named,
-            not_here=not_here,
-            several=several,
-            price=price,
-            unclear=unclear,
-            instalments=reading.instalments,
-            wrong_base=wrong_base,
-            has=reading.has,
-            lacks=reading.lacks,
-            about=reading.about,
-            about_car=about_car,
-            ask=reading.ask,
-            accepts=reading.accepts,
-            promises=reading.promises,
-            polite=reading.polite,
-            greets=reading.greets,
-            insults=reading.insults,
-            leaves=reading.leaves,
-            num_words=reading.num_words,
+            *(car, named, not_here, several, price, unclear, reading.instalments, wrong_base),
+            *(reading.has, reading.lacks, reading.about, about_car, reading.ask, reading.accepts, reading.promises),
+            *(reading.polite, reading.greets, reading.insults, reading.leaves, reading.num_words),
         )
 
     def _is_wish(self, brands: tuple[str, ...], types: tuple[str, ...]) -> str:
@@ -493,7 +476,7 @@ class CarDealer(TextEnv):
         discounts, describes wanted features while it asks for one who cares about them, hurries for one in a
         hurry; its prices follow the buyer's offers.
         """
-        return self._worded(best_move(self._notes_now(), dict(self._size.plans)), None)
+        return self._worded(best_move(self._notes_now(), self._size.plans), None)
 
     def _worded(self, move: Move, chance: Callable[[], float] | None) -> str:
         ways = _templates("car_dealer_sellers.txt", self._register)[move.name]
@@ -640,9 +623,8 @@ def _note(notes: Notes, said: Said, acts: Sequence[Act]) -> None:
     if said.car is not None:
         notes.described += [name for name in said.has if name not in notes.described]
     for act in acts:
-        kind = act.name.rpartition("_")[2]
         if act.name.startswith(("hint_", "interest_")):
-            notes.kind = kind
+            notes.kind = act.name.rpartition("_")[2]
         if act.name in ("wish", "mismatch", "right_car") or act.name.startswith("interest_"):
             notes.match = act.car
         if act.name in ("wish_features", "yes", "feature_good"):
@@ -651,14 +633,35 @@ def _note(notes: Notes, said: Said, acts: Sequence[Act]) -> None:
             notes.praised += act.features
         if act.name == "feature_more":
             notes.described = [name for name in notes.described if name in notes.praised]
-        if act.name in ("counter", "counter_same"):
-            notes.counter = act.price
         if act.name == "last_chance":
             notes.is_warned = True
-    answers = {act.name for act in acts}
-    if said.price and said.car == notes.match and said.car is not None and not answers & REFUSED_OUTRIGHT:
+    answers = {act.name: act for act in acts}
+    if notes.match is not None and notes.belief.high == 0.0:
+        notes.belief = Belief(float(notes.costs[notes.match]), float(notes.list_prices[notes.match]))
+    _believe(notes, answers)
+    if said.price and said.car == notes.match and said.car is not None and not answers.keys() & REFUSED_OUTRIGHT:
         notes.asked = said.price
         notes.num_asked += 1
+
+
+def _believe(notes: Notes, answers: Mapping[str, Act]) -> None:
+    """Work out what the answers say about the buyer's limit."""
+    belief = notes.belief
+    if "cut_discount" in answers and notes.num_asked <= 4:
+        belief.scale(1.04)
+    if notes.kind == "features" and "feature_good" in answers:
+        belief.scale(1 + 0.25 * len(answers["feature_good"].features) / max(1, len(notes.wanted)))
+    if notes.kind == "impatient" and notes.turn > 2:
+        belief.scale(0.97)
+    for name in ("too_much", "too_far", "repeated"):
+        price = answers[name].price if name in answers else None
+        if price is not None:
+            belief.refused(price, far=name == "too_far")
+    offer = answers.get("counter") or answers.get("counter_same")
+    if offer is not None and offer.price is not None and notes.match is not None:
+        if offer.price != notes.counter:
+            belief.offered(offer.price, notes.counter, notes.price_step, notes.costs[notes.match])
+        notes.counter = offer.price
 
 
 REFUSED_OUTRIGHT = {"raised", "impossible", "below_cost", "unclear", "which_car"}
