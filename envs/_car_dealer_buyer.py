@@ -160,7 +160,8 @@ class Buyer:
         self.stinginess = _between((0.84, 0.92), chance())
         self.mood = self.manner.mood
         self._courtesies = 0
-        self._told_car = self._hinted = self._warned = self._moved = self._was_promised = self._interested = False
+        self._told_car = self._hinted = self._warned = self._was_promised = self._interested = False
+        self._moved = 0.0  # how far the seller has come down since the buyer's last offer
         self._secrets = 0
         self._cost = 1.0
         self._acts: list[Act] = []
@@ -392,16 +393,16 @@ class Buyer:
         list_price = self.lot[self.match].list_price
         was_promised, self._was_promised = self._was_promised, False
         if last is None:
-            self._moved = True
+            self._moved = price
             return
-        if price <= last - CUT_SHARE * list_price:
-            self._moved = True
-            # Coming down from a price that nobody would ask is no favour.
-            if last <= 1.25 * list_price:
-                self.cuts += 1
-                if self.profile.kind == "discount" and price > self.limit:
-                    self._cost -= 0.4
-                    self._say("cut_discount")
+        # Coming down to the list price from above is no favour: only what is below it counts.
+        came_down = min(last, float(list_price)) - price
+        if came_down >= CUT_SHARE * list_price:
+            self._moved = came_down
+            self.cuts += 1
+            if self.profile.kind == "discount" and price > self.limit:
+                self._cost -= 0.4
+                self._say("cut_discount")
         elif was_promised:
             self._dislike(1.0, patience=0.5)
             self._say("promise", first=last)
@@ -413,9 +414,12 @@ class Buyer:
             return
         self._say("too_much", price=price)
         if self._moved:
-            self._moved = False
-            start = limit * self.stinginess
-            nearer = start if self.counter is None else self.counter + (limit - self.counter) * (0.2 + 0.2 * self.chance())
+            if self.counter is None:
+                nearer = limit * self.stinginess
+            else:
+                # No further than the seller came: small steps do not draw out what the buyer would pay.
+                nearer = self.counter + min(self._moved, (limit - self.counter) * (0.2 + 0.2 * self.chance()))
+            self._moved = 0.0
             self._offer(nearer, price)
         else:
             self._restate()

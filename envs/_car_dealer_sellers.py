@@ -12,7 +12,7 @@ class Belief:
     """Between what bounds the most that the buyer would pay must lie, as its answers show it.
 
     The rules of the buyer are common knowledge: its first offer is 84 to 92 % of its limit, a later one goes 20 to 40 %
-    of the way from the last one to the limit, and it says so when a price is more than 1.3 times the limit.
+    of the way from the last one to the limit but no further than the seller came down, and it says so when a price is more than 1.3 times the limit.
     """
 
     low: float
@@ -25,12 +25,13 @@ class Belief:
         else:
             self.high, self.low = min(self.high, price), max(self.low, min(price / 1.3, self.high))
 
-    def offered(self, amount: float, last: float | None, step: float, cost: float) -> None:
-        """Hear the buyer's offer."""
+    def offered(self, amount: float, last: float | None, step: float, cost: float, came_down: float) -> None:
+        """Hear the buyer's offer, after one that was `last` and a step down of the seller."""
         self.low = max(self.low, amount)
         if last is not None:
             self.low = max(self.low, last + (amount - last) / 0.4)
-            self.high = min(self.high, last + (amount + step - last) / 0.2)
+            if amount + step < last + came_down:
+                self.high = min(self.high, last + (amount + step - last) / 0.2)
         elif amount >= cost + step:  # else it may be the cost that the offer was rounded up to
             self.low, self.high = max(self.low, amount / 0.92), min(self.high, (amount + step) / 0.84)
 
@@ -85,10 +86,8 @@ class Seller:
     def __post_init__(self) -> None:
         chance = self.chance
         self.opening = {"pushy": 1.02 + 0.18 * chance()}.get(self.style, 0.98 + 0.08 * chance())
-        self.step = {"discounts": 0.02 + 0.04 * chance(), "pushy": 0.005 + 0.015 * chance()}.get(
-            self.style, 0.01 + 0.04 * chance()
-        )
-        self.floor = 0.76 + 0.2 * chance()
+        self.step = {"pushy": 0.01 + 0.03 * chance()}.get(self.style, 0.02 + 0.05 * chance())
+        self.floor = 0.66 + 0.24 * chance()
         self.takes_offers = self.flexibility * chance()
         self.talks = {"features": 0.75, "discounts": 0.15, "concise": 0.0, "pushy": 0.1}[self.style]
 
@@ -176,10 +175,11 @@ class Plan(NamedTuple):
 
 
 PLANS = {
-    "discount": Plan(1.0, 4, 0.0105, (0.6, 0.5, 0.4, 0.3)),
-    "features": Plan(1.0, 0, 0.0, (0.6, 0.5, 0.4, 0.3)),
-    "impatient": Plan(0.97, 0, 0.0, (0.5, 0.3)),
+    "discount": Plan(1.0, 4, 0.0105, (0.48, 0.39, 0.1, 0.05)),
+    "features": Plan(1.0, 0, 0.0, (0.94, 0.57, 0.5, 0.05, 0.02)),
+    "impatient": Plan(0.95, 0, 0.0, (0.1, 0.15)),
 }
+MINI_PLANS = {**PLANS, "impatient": Plan(0.97, 0, 0.0, (0.25, 0.16))}
 
 
 def best_move(notes: Notes, plans: Mapping[str, Plan]) -> Move:

@@ -27,7 +27,7 @@ from lmgym.envs._car_dealer_buyer import (
 )
 from lmgym.envs._car_dealer_chat import Verdict, messages, system_prompt, tamed, verdict
 from lmgym.envs._car_dealer_language import BRANDS, FEATURES, TYPES, Reading, expected_readings, facts, read
-from lmgym.envs._car_dealer_sellers import PLANS, STYLES, Belief, Move, Notes, Plan, Seller, best_move
+from lmgym.envs._car_dealer_sellers import MINI_PLANS, PLANS, STYLES, Belief, Move, Notes, Plan, Seller, best_move
 from lmgym.errors import UsageError, unknown
 from lmgym.oracle import Oracle, OracleError, load_oracle
 from lmgym.scores import Reference, Score
@@ -72,7 +72,7 @@ SIZES = {
         list_range=(0.9, 1.2),
         cost_range=(0.66, 0.70),
         max_turns=25,
-        flexibility=0.5,
+        flexibility=0.68,
         plans=PLANS,
     ),
     "mini": Size(
@@ -88,8 +88,8 @@ SIZES = {
         list_range=(0.9, 1.2),
         cost_range=(0.68, 0.68),
         max_turns=12,
-        flexibility=0.5,
-        plans=PLANS,
+        flexibility=0.63,
+        plans=MINI_PLANS,
     ),
 }
 FLAVOUR_SHARE = 0.3
@@ -638,13 +638,14 @@ def _note(notes: Notes, said: Said, acts: Sequence[Act]) -> None:
     answers = {act.name: act for act in acts}
     if notes.match is not None and notes.belief.high == 0.0:
         notes.belief = Belief(float(notes.costs[notes.match]), float(notes.list_prices[notes.match]))
-    _believe(notes, answers)
+    came_down = (notes.asked or 0.0) - (said.price or 0.0)
+    _believe(notes, answers, came_down)
     if said.price and said.car == notes.match and said.car is not None and not answers.keys() & REFUSED_OUTRIGHT:
         notes.asked = said.price
         notes.num_asked += 1
 
 
-def _believe(notes: Notes, answers: Mapping[str, Act]) -> None:
+def _believe(notes: Notes, answers: Mapping[str, Act], came_down: float) -> None:
     """Work out what the answers say about the buyer's limit."""
     belief = notes.belief
     if "cut_discount" in answers and notes.num_asked <= 4:
@@ -660,7 +661,7 @@ def _believe(notes: Notes, answers: Mapping[str, Act]) -> None:
     offer = answers.get("counter") or answers.get("counter_same")
     if offer is not None and offer.price is not None and notes.match is not None:
         if offer.price != notes.counter:
-            belief.offered(offer.price, notes.counter, notes.price_step, notes.costs[notes.match])
+            belief.offered(offer.price, notes.counter, notes.price_step, notes.costs[notes.match], came_down)
         notes.counter = offer.price
 
 
