@@ -16,6 +16,7 @@ MAX_FEATURES_AT_ONCE = 2
 LONG = 25  # words; more try the patience of somebody in a hurry
 VERY_LONG = 80
 CONFIRMED_LIES = 2
+GOING_ON = ("counter", "cut", "hint", "interest", "price_first", "feature_more", "show_first", "promised")
 NEAR_END = 1.5  # of patience: time for a last word
 
 
@@ -530,7 +531,9 @@ class Buyer:
     # The rest.
 
     def _end(self, decision: str) -> None:
+        """Go without a deal, and without what only somebody says who stays."""
         self.decision = decision
+        self._acts = [act for act in self._acts if not act.name.startswith(GOING_ON)]
         self._say(decision)
 
     def _say(self, act: str, **words: object) -> None:

@@ -55,9 +55,13 @@ def messages(system: str, conversation: Sequence[tuple[str, str]], seller: str, 
 
 def tamed(text: str) -> str:
     """Return a seller's utterance as the language model gets it: cut, on one line, without brackets."""
-    return " ".join(text[:MAX_SELLER_CHARS].split()).replace("[", "(").replace("]", ")").encode(
-        "utf-8", "replace"
-    ).decode("utf-8")
+    return (
+        " ".join(text[:MAX_SELLER_CHARS].split())
+        .replace("[", "(")
+        .replace("]", ")")
+        .encode("utf-8", "replace")
+        .decode("utf-8")
+    )
 
 
 def verdict(reply: str) -> Verdict:

@@ -12,6 +12,11 @@ from typing import NamedTuple, TypeVar
 T = TypeVar("T")
 MAX_CHARS = 500
 
+
+def _words(row: str) -> frozenset[str]:
+    return frozenset(row.split())
+
+
 BRANDS = {
     "Volkswagen": ("volkswagen", "vw", "volkswagon"),
     "Lexus": ("lexus",),
@@ -89,7 +94,15 @@ ASKS = {
         *("kind of car", "kind of vehicle", "type of car", "type of vehicle", "sort of car", "what kind", "what type"),
         *("what brand", "which brand", "what make", "which make", "brand", "make", "what car", "which car", "you want"),
         *("u want", "you need", "u need", "you like", "u like", "you prefer", "interest you", "interested"),
-        *("you consider", "have in mind", "favourite brand", "favorite brand", "you after", "you searching", "you love"),
+        *(
+            "you consider",
+            "have in mind",
+            "favourite brand",
+            "favorite brand",
+            "you after",
+            "you searching",
+            "you love",
+        ),
         *("favourite car", "favorite car", "what model", "which model", "want a", "need a", "which one", "what can i"),
     ),
     "close": (
@@ -101,13 +114,20 @@ ASKS = {
 }
 NO_QUESTION = ("whats up", "what is up", "of course", "tell you what", "tell ya what", "you know what", "guess what")
 ORDERS = ("tell me", "let me know", "name your", "name a", "make me an", "make an offer", "may i ask")
-QUESTION_WORDS = frozenset("what whats wat which how who whos do does would are is can could will any need u ur".split())
-SAYS_IT_HAS = frozenset("has comes got includes offers features equipped".split())
+QUESTION_WORDS = _words("what whats wat which how who whos do does would are is can could will any need u ur")
+SAYS_IT_HAS = _words("has comes got includes offers features equipped")
 ACCEPTS = (
     *("deal", "its a deal", "it is a deal", "we have a deal", "got a deal", "you have a deal", "have got a deal"),
     *("i accept", "accept your offer", "accept that", "i can do that", "that works", "works for me", "sold", "done"),
     *("agreed", "you got it", "fine by me", "i will take it", "ill take it", "i take it", "you win", "i agree"),
-    *("we agree", "i take your offer", "i will take your offer", "ill take your offer", "let us do that", "lets do that"),
+    *(
+        "we agree",
+        "i take your offer",
+        "i will take your offer",
+        "ill take your offer",
+        "let us do that",
+        "lets do that",
+    ),
     *("your price is fine", "your offer is fine", "its yours", "it is yours"),
 )
 # Alone in their sentence these are consent, in a longer one they are mostly something else ("a special deal").
@@ -129,51 +149,47 @@ INSULTS = (
 FAREWELLS = ("goodbye", "good bye", "bye", "see you", "get out", "get lost", "go away", "no deal then", "please leave")
 FREE = ("for free", "its free", "it is free", "for nothing", "free of charge", "yours free")
 
-NEGATIONS = frozenset(
-    "no not without lacks lack lacking missing doesnt dont hasnt isnt havent cant cannot wont never nor sans".split()
+NEGATIONS = _words(
+    "no not without lacks lack lacking missing doesnt dont hasnt isnt havent cant cannot wont never nor sans"
 )
-RESUMING = frozenset("but though although however except".split())
+RESUMING = _words("but though although however except")
 
-UNITS = {
-    word: value
-    for value, word in enumerate(
-        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
-        "seventeen eighteen nineteen".split()
-    )
-}
-TENS = {word: 10 * i for i, word in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split(), 2)}
-SMALL = {**UNITS, **TENS, "fourty": 40}
+TEENS = ("ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen")
+UNITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", *TEENS)
+TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
+SMALL = {word: value for value, word in enumerate(UNITS)} | {word: 10 * i for i, word in enumerate(TENS, 2)}
+SMALL["fourty"] = 40
 BEGINNINGS = {*SMALL, "a", "half", "#"}  # of a number
 SCALES = {"hundred": 100, "thousand": 1000, "grand": 1000, "k": 1000, "million": 1_000_000}
-MONEY_WORDS = frozenset("dollar dollars buck bucks usd".split())
-PERCENT_WORDS = frozenset("percent pct".split())
-FOREIGN_WORDS = frozenset("euro euros eur pounds pound gbp yen".split())
+MONEY_WORDS = _words("dollar dollars buck bucks usd")
+PERCENT_WORDS = _words("percent pct")
+FOREIGN_WORDS = _words("euro euros eur pounds pound gbp yen")
 
 # Words around a number that say what it is.
-COUNTED = frozenset(
+COUNTED = _words(
     "miles mile mi km kilometers kilometres mpg horsepower hp horses years year months month weeks week days day hours "
-    "hour minutes minute seconds second seats seat doors door inch inches owners owner speakers airbags rows row people "
-    "persons passengers cameras times stars star cars options features liters litres cylinders cylinder gears am pm "
-    "buyers customers trucks suvs sedans kids feet pounds rpm volts kwh watts percent gallon".split()
+    "hour minutes minute seconds second seats seat doors door inch inches owners owner speakers airbags rows row gears "
+    "people persons passengers cameras times stars star cars options features liters litres cylinders cylinder am pm "
+    "buyers customers trucks suvs sedans kids feet pounds rpm volts kwh watts percent gallon"
 )
-PERIODS = frozenset("month week year day gallon".split())
-PER = frozenset("a per each every".split())
-DOWN_PAYMENT = frozenset("down deposit upfront monthly weekly payment payments".split())
-OFF = frozenset("off less discount cheaper rebate reduction lower savings markdown below cashback".split())
-CUTS = frozenset(
+PERIODS = _words("month week year day gallon")
+PER = _words("a per each every")
+DOWN_PAYMENT = _words("down deposit upfront monthly weekly payment payments")
+OFF = _words("off less discount cheaper rebate reduction lower savings markdown below cashback")
+CUTS = _words(
     "knock knocking take taking drop dropping cut cutting shave shaving slash slashing reduce reducing lower lowering "
-    "save saving discount minus rebate deduct subtract off down discounting".split()
+    "save saving discount minus rebate deduct subtract off down discounting"
 )
-TARGET = frozenset("to at for is its pay want say ask asking says costs are price".split())
-LISTED = frozenset("list listed sticker msrp normally usually regular regularly retail original originally".split())
-NEVER_ASKED = frozenset(
+TARGET = _words("to at for is its pay want say ask asking says costs are price")
+LISTED = _words("list listed sticker msrp normally usually regular regularly retail original originally")
+NEVER_ASKED = _words(
     "paid worth others other elsewhere competitor competitors online call phone number than over around "
-    "neighbours invested sells sell".split()
+    "neighbours invested sells sell"
 )
-REFUSING = frozenset("cant cannot wont wouldnt couldnt dont never didnt".split())
-FLOORS = frozenset("below under lower less beneath".split())
-FEES = frozenset("fee fees delivery shipping tax taxes insurance registration".split())
-FINANCE = frozenset("financing finance interest apr sure certain electric leather satisfied guaranteed down".split())
+REFUSING = _words("cant cannot wont wouldnt couldnt dont never didnt")
+FLOORS = _words("below under lower less beneath")
+FEES = _words("fee fees delivery shipping tax taxes insurance registration")
+FINANCE = _words("financing finance interest apr sure certain electric leather satisfied guaranteed down")
 
 TOKEN = re.compile(
     r"(?<![\w.,$-])(-)?\s?(us\$|usd\s|\$)?\s?(-)?"
@@ -389,7 +405,7 @@ def _amount(words: list[str], found: Mapping[int, tuple[float, str]], start: int
             break
         place += 1
     if groups:
-        return _in_hundreds(groups, current, start, place)
+        return (*_in_hundreds(groups, current), place)
     if unit == "year" and place > start + 1:
         unit = "plain"
     return total + current, unit, place
@@ -403,11 +419,11 @@ def _goes_on(words: list[str], place: int, large: bool) -> bool:
     return words[place] == "and" or following[1:] == ["hundred"]
 
 
-def _in_hundreds(groups: list[float], last: float, start: int, end: int) -> tuple[float, str, int]:
+def _in_hundreds(groups: list[float], last: float) -> tuple[float, str]:
     """`thirty-two five` is 32,500; other rows of numbers mean nothing in particular."""
     if len(groups) == 1 and 10 <= groups[0] < 100 and 1 <= last <= 9:
-        return groups[0] * 1000 + last * 100, "money", end
-    return last, "plain", end
+        return groups[0] * 1000 + last * 100, "money"
+    return last, "plain"
 
 
 class _Part:
@@ -564,7 +580,7 @@ def _merged(parts: Sequence[_Part]) -> Reading:
     flags = parts[0].flags.union(*[part.flags for part in parts[1:]])
     if len(listed) == 1 and not prices and not discounts:
         prices = listed
-    unclear = len(prices) > 1 or len(discounts) > 1 or any([part.unclear for part in parts])
+    unclear = len(prices) > 1 or len(discounts) > 1 or any(part.unclear for part in parts)
     has, lacks, about = _features(parts)
     types = _distinct([name for part in parts for name in part.types])
     if len(types) > 1:
@@ -576,14 +592,14 @@ def _merged(parts: Sequence[_Part]) -> Reading:
         is_percent=bool(discount and discount[1]),
         base=listed[0] if len(listed) == 1 and discount else None,
         unclear=unclear,
-        instalments=any([part.instalments for part in parts]),
+        instalments=any(part.instalments for part in parts),
         brands=_distinct([name for part in parts for name in part.brands]),
         types=types,
         has=has,
         lacks=lacks,
         about=about,
         ask=_question([part.ask for part in parts if part.ask], priced=bool(prices or discounts)),
-        accepts=any([part.accepts() for part in parts]),
+        accepts=any(part.accepts() for part in parts),
         promises="promises" in flags and not prices and not discounts,
         polite="polite" in flags,
         greets="greets" in flags,

@@ -12,7 +12,8 @@ class Belief:
     """Between what bounds the most that the buyer would pay must lie, as its answers show it.
 
     The rules of the buyer are common knowledge: its first offer is 84 to 92 % of its limit, a later one goes 20 to 40 %
-    of the way from the last one to the limit but no further than the seller came down, and it says so when a price is more than 1.3 times the limit.
+    of the way from the last one to the limit but no further than the seller came down, and it says so when a price is
+    more than 1.3 times the limit.
     """
 
     low: float

@@ -95,6 +95,7 @@ SIZES = {
 FLAVOUR_SHARE = 0.3
 BLOCK = 48
 
+
 class CarDealer(TextEnv):
     """Sell a car to a buyer, at the best price.
 
@@ -128,9 +129,10 @@ class CarDealer(TextEnv):
         Terminated when the buyer accepts, rejects or leaves; it decides after 25 turns at the latest. Truncated
         only where a language model as the buyer gives no answer (`info["oracle_error"]`).
     Info:
-        `success` (sold), `offer` (the price that was understood, discounts worked out, or None); at the end `decision` (accept, reject, leave), `price` (on a sale), `buyer`;
-        `invalid` (why, for an invalid action only); with a language model also `prompt_tokens`,
-        `completion_tokens`, `cost` so far, and `void` where it accepted what it could not.
+        `success` (sold), `offer` (the price that was understood, discounts worked out, or None); at the end
+        `decision` (accept, reject, leave), `price` (on a sale), `buyer`; `invalid` (why, for an invalid action
+        only); with a language model also `prompt_tokens`, `completion_tokens`, `cost` so far, and `void` where
+        it accepted what it could not.
     Arguments:
         size: "full", or "mini": two cars, three features, prices in thousands, one way to speak, 12 turns.
         reward: "revenue", "ratio" or "ratio_lmrl".
@@ -261,9 +263,7 @@ class CarDealer(TextEnv):
         wanted = profile.features if profile else ()
         sure = self._drawn(wanted, (len(wanted) + 1) // 2)
         features = tuple(
-            name
-            for name in size.features
-            if self._chance() < (0.5 if name in wanted else 0.35) or name in sure
+            name for name in size.features if self._chance() < (0.5 if name in wanted else 0.35) or name in sure
         )
         return Car(*name, list_price, cost, features or (self._one_of(size.features),))
 
@@ -356,6 +356,8 @@ class CarDealer(TextEnv):
         car, named, not_here, several, about_car = self._car, False, None, False, None
         if reading.ask == "wants" and (brands or types):
             about_car = self._is_wish(brands, types)
+            if about_car == "yes" and brands and types:
+                car = buyer.match
         elif len(brands) > 1 or len(types) > 1:
             car, several = None, True
         elif brands or types:
@@ -586,7 +588,7 @@ def _fixed_fields(buyer: Any, size: Size) -> dict[str, Any]:
         "features": size.features,
         "budget": (),
     }
-    fixed = {}
+    fixed: dict[str, Any] = {}
     for name, value in buyer.items():
         if name not in valid:
             raise unknown("field of a buyer", name, valid)
@@ -755,20 +757,29 @@ def _as_said(value: object) -> object:
 
 def _examples(size: str) -> tuple[str, ...]:
     """Return utterances of all sorts, for players that know nothing of the game."""
+    chosen = SIZES[size]
+    names = [car_name(brand, kind) for brand in chosen.brands for kind in chosen.types]
     if size == "mini":
-        prices = [f"The {name} is {dollars(1000 * price)}." for name in ("Ford truck", "Tesla sedan") for price in range(16, 46, 4)]
-        features = [f"The {name} has {what}." for name in ("Ford truck", "Tesla sedan") for what in ("a sunroof", "heated seats", "leather seats")]
-        return ("What are you looking for?", "Deal.", "Do we have a deal?", "Hello.", *prices, *features)
-    names = [car_name(brand, kind) for brand in BRANDS for kind in TYPES]
+        named = names[:1] + names[-1:]
+        return (
+            *("What are you looking for?", "Deal.", "Do we have a deal?", "Hello."),
+            *(f"The {name} is {dollars(1000 * price)}." for name in named for price in range(16, 46, 4)),
+            *(f"The {name} has {listed([what], articles=True)}." for name in named for what in chosen.features),
+        )
     return (
         *("Hello, how can I help you?", "What is your budget?", "Deal.", "Do we have a deal?", "10% off.", "Goodbye."),
-        *("I'll knock off $500.", "What features do you need?", "It has a sunroof and heated seats.", "$30,000", "32.5k"),
-        *(f"I can offer you the {name} for {dollars(1000 * (9 + 7 * index % 80))}." for index, name in enumerate(names)),
-        *(f"The {name} comes with {FEATURE_NAMES[index % 8]}." for index, name in enumerate(names)),
+        *(
+            "I'll knock off $500.",
+            "What features do you need?",
+            "It has a sunroof and heated seats.",
+            "$30,000",
+            "32.5k",
+        ),
+        *(f"I can offer you the {name} for {dollars(1000 * (9 + 7 * i % 80))}." for i, name in enumerate(names)),
+        *(f"The {name} comes with {chosen.features[i % 8]}." for i, name in enumerate(names)),
     )
 
 
-FEATURE_NAMES = tuple(FEATURES)
 CHARSET = string.ascii_letters + string.digits + string.punctuation + " \n"
 
 REFERENCES: dict[tuple[str, str], Reference] = {}
