@@ -72,7 +72,7 @@ SIZES = {
         list_range=(0.9, 1.2),
         cost_range=(0.66, 0.70),
         max_turns=25,
-        flexibility=0.68,
+        flexibility=0.64,
         plans=PLANS,
     ),
     "mini": Size(
@@ -88,7 +88,7 @@ SIZES = {
         list_range=(0.9, 1.2),
         cost_range=(0.68, 0.68),
         max_turns=12,
-        flexibility=0.63,
+        flexibility=0.6,
         plans=MINI_PLANS,
     ),
 }
@@ -174,7 +174,7 @@ class CarDealer(TextEnv):
         is_mini = size == "mini"
         self._register = " mini" if is_mini else ""
         self.tokenizer = "phrase" if is_mini else "word"
-        self.preset = "0.3M" if is_mini else "5M"
+        self.preset = "0.1M" if is_mini else "5M"
         self.data_episodes = 10_000 if is_mini else 19_000
         self.max_reply_chars = 60 if is_mini else 200
         self.max_turns = self._size.max_turns
@@ -283,7 +283,7 @@ class CarDealer(TextEnv):
         text = self._spoken(acts)
         self._heard.append((said, acts))
         self._lines += (action, text)
-        info: dict[str, Any] = {"success": buyer.decision == "accept", "offer": said.price}
+        info: dict[str, Any] = {"success": buyer.decision == "accept", "offer": said.price if said.car is not None else reading.price}
         if buyer.invalid:
             info["invalid"] = buyer.invalid
         if buyer.decision is None:
