@@ -184,11 +184,12 @@ TARGET = _words("to at for is its pay want say ask asking says costs are price")
 LISTED = _words("list listed sticker msrp normally usually regular regularly retail original originally")
 NEVER_ASKED = _words(
     "paid worth others other elsewhere competitor competitors online call phone number than over around "
-    "neighbours invested sells sell"
+    "neighbours invested sells"
 )
 REFUSING = _words("cant cannot wont wouldnt couldnt dont never didnt")
 FLOORS = _words("below under lower less beneath")
 FEES = _words("fee fees delivery shipping tax taxes insurance registration")
+INCLUDING = _words("including includes include included inclusive with incl")
 FINANCE = _words("financing finance interest apr sure certain electric leather satisfied guaranteed down")
 
 TOKEN = re.compile(
@@ -385,6 +386,8 @@ def _amount(words: list[str], found: Mapping[int, tuple[float, str]], start: int
             if kind == "percent":
                 return value, kind, place + 1
         elif word in SMALL:
+            if start in found and not scaled:
+                break
             value = SMALL[word]
             follows_tens = current % 100 >= 20 and current % 10 == 0 and value < 10
             if place > start and not follows_tens and current % 100 != 0:
@@ -504,7 +507,7 @@ class _Part:
             self.instalments = self.instalments or "gallon" not in after
         elif number.unit == "plain" and set(after[:2]) & COUNTED:
             return
-        elif before[-1:] == ["plus"] or set(after[:3]) & FEES:
+        elif before[-1:] == ["plus"] or (set(after[:3]) & FEES and INCLUDING.isdisjoint(after)):
             self.unclear = True
         elif self._is_discount(number, before, after):
             self.discounts.append((number.value, False))
@@ -514,8 +517,9 @@ class _Part:
     def _is_discount(self, number: Number, before: list[str], after: list[str]) -> bool:
         if set(after[:1]) & OFF:
             return True
-        cut = set(before) & CUTS and number.value < 10_000 and not (before and before[-1] in TARGET)
-        return bool(cut)
+        if number.value >= 10_000 or (before and before[-1] in TARGET):
+            return False
+        return not CUTS.isdisjoint(self._before(number.place, reach=9))
 
     def _judge_price(self, value: float, before: list[str], after: list[str]) -> None:
         near = set(before)
@@ -524,7 +528,8 @@ class _Part:
             if denied:
                 self.prices.append(value)
             return
-        too_little = after[:2] in (["is", "too"], ["is", "not"], ["is", "below"], ["isnt", "enough"])
+        too_little = after[:2] in (["is", "too"], ["is", "not"], ["is", "below"])
+        too_little = too_little or after[:1] in (["wont"], ["isnt"], ["doesnt"], ["cant"])
         if near & REFUSING or before[-1:] == ["not"] or too_little or near & NEVER_ASKED or self.ask == "budget":
             return
         if "sold" in near - {*before[:1]} or before[-1:] in (["was"], ["from"], ["were"]) or "instead" in near:
@@ -536,10 +541,10 @@ class _Part:
         else:
             self.prices.append(value)
 
-    def _before(self, place: int) -> list[str]:
+    def _before(self, place: int, reach: int = 5) -> list[str]:
         words = self.words
         first = place
-        while first > 0 and place - first < 5 and words[first - 1] not in ("#", ",", "but"):
+        while first > 0 and place - first < reach and words[first - 1] not in ("#", ",", "but"):
             first -= 1
         return words[first:place]
 
