@@ -23,7 +23,7 @@ RULES = (
     "up your mind, end your reply with exactly one of these: [accept 32500] with the price you pay, which has to be "
     "one that the seller has offered; [reject] to turn the car down; [leave] to walk out."
 )
-LAST_WORD = "This was the seller's last sentence. Decide now: end your reply with [accept PRICE] or [reject]."
+LAST_WORD = "The seller has spoken for the last time. Decide now: end your reply with [accept PRICE] or [reject]."
 
 
 class Verdict(NamedTuple):
@@ -43,13 +43,11 @@ def system_prompt(kind: str, personality: str, wish: str, features: str, budget:
 
 
 def messages(system: str, conversation: Sequence[tuple[str, str]], seller: str, *, is_last: bool) -> list[Message]:
-    """Return the chat: the buyer is the assistant. The seller cannot write markers."""
-    chat: list[Message] = [{"role": "system", "content": system}]
+    """Return the chat: the buyer is the assistant. All rules stand in its first message, as some models require."""
+    chat: list[Message] = [{"role": "system", "content": f"{system} {LAST_WORD}" if is_last else system}]
     for said, answered in conversation:
         chat += [{"role": "user", "content": said}, {"role": "assistant", "content": answered}]
     chat.append({"role": "user", "content": seller})
-    if is_last:
-        chat.append({"role": "system", "content": LAST_WORD})
     return chat
 
 

@@ -365,17 +365,11 @@ def _number(words: list[str], found: Mapping[int, tuple[float, str]], start: int
 
 def _amount(words: list[str], found: Mapping[int, tuple[float, str]], start: int) -> tuple[float, str, int]:
     """Read digits and number words with their scales: `32 thousand 500`, `thirty-two five`, `half a grand`."""
-    total, current, unit, place = 0.0, 0.0, "plain", start
+    total, unit, scaled = 0.0, "plain", False
     groups: list[float] = []
-    scaled = False
-    if words[start] in ("a", "half"):
-        skipped = 1 + (words[start : start + 2] == ["half", "a"])
-        skipped += 2 * (words[start + 1 : start + 3] == ["couple", "of"]) + (words[start + 1 : start + 3][-1:] == [])
-        factor = 0.5 if words[start] == "half" else 2.0 if skipped > 2 else 1.0
-        place = start + skipped
-        if place >= len(words) or words[place] not in SCALES or words[place] == "k":
-            return 0.0, "", start
-        current = factor
+    current, place = _factor(words, start)
+    if place > start and (place >= len(words) or words[place] not in SCALES or words[place] == "k"):
+        return 0.0, "", start
     while place < len(words):
         word = words[place]
         if place in found:
@@ -412,6 +406,17 @@ def _amount(words: list[str], found: Mapping[int, tuple[float, str]], start: int
     if unit == "year" and place > start + 1:
         unit = "plain"
     return total + current, unit, place
+
+
+FACTORS = ((("half", "a"), 0.5), (("half",), 0.5), (("a", "couple", "of"), 2.0), (("a", "couple"), 2.0), (("a",), 1.0))
+
+
+def _factor(words: list[str], start: int) -> tuple[float, int]:
+    """Read `a`, `half a` or `a couple of` before a scale; return the factor and where the scale is to stand."""
+    for row, factor in FACTORS:
+        if tuple(words[start : start + len(row)]) == row:
+            return factor, start + len(row)
+    return 0.0, start
 
 
 def _goes_on(words: list[str], place: int, large: bool) -> bool:

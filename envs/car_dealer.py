@@ -795,8 +795,8 @@ def _reference(data: float, best: float, success: float, turns: float) -> Refere
 
 
 REFERENCES = {
-    ("full", "revenue"): _reference(22.01, 46.12, 0.534, 6.31),
-    ("full", "ratio"): _reference(0.433, 0.902, 0.534, 6.31),
+    ("full", "revenue"): _reference(22.18, 46.12, 0.538, 6.30),
+    ("full", "ratio"): _reference(0.436, 0.902, 0.538, 6.30),
     ("mini", "revenue"): _reference(13.40, 27.73, 0.534, 6.11),
     ("mini", "ratio"): _reference(0.435, 0.901, 0.534, 6.11),
 }
