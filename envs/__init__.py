@@ -61,3 +61,7 @@ register(
     kwargs={"starts": "simple_endgames"},
     max_episode_steps=20,
 )
+
+# No `max_episode_steps`: the buyer decides at the last turn.
+register("lmgym/CarDealer-v0", entry_point="lmgym.envs.car_dealer:CarDealer")
+register("lmgym/CarDealerMini-v0", entry_point="lmgym.envs.car_dealer:CarDealer", kwargs={"size": "mini"})
