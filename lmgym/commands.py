@@ -50,6 +50,8 @@ class DecodingOptions:
     """1 samples as trained, 0 takes the best token."""
     beta: float | None = None
     """Weight of the critic's Q beside the policy's log-probability."""
+    support: float | None = None
+    """With a critic: least share of the likeliest token's probability that a token needs to be said."""
     top_k: int | None = None
     """Sample among so many best tokens only."""
     top_p: float | None = None

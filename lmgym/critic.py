@@ -101,16 +101,15 @@ class Critic(nn.Module):
     """One or more Q heads over the vocabulary and perhaps a V head, on the hidden states of a trunk.
 
     The trunk is a copy of the policy's (`own`), or the policy's itself, trained with the values (`shared`) or not
-    (`frozen`). At first Q is `lowest` everywhere, so that a token that the data never show is not preferred to one
-    that they do, and V is `usual`.
+    (`frozen`). At first every value is `usual`.
     """
 
-    def __init__(self, lm: Any, shape: CriticShape, *, lowest: float = 0.0, usual: float = 0.0) -> None:
+    def __init__(self, lm: Any, shape: CriticShape, usual: float = 0.0) -> None:
         super().__init__()
         self.shape = shape
         size, width = lm.get_output_embeddings().weight.shape
         self.trunk = copy.deepcopy(lm.base_model) if shape.trunk == "own" else None
-        self.q = nn.ModuleList(Head(width, size, lowest) for _ in range(shape.num_q))
+        self.q = nn.ModuleList(Head(width, size, usual) for _ in range(shape.num_q))
         self.v = Head(width, 1, usual) if shape.has_v else None
 
     def freeze_beside(self, lm: Any) -> None:
@@ -155,5 +154,4 @@ class Critic(nn.Module):
         """Build a critic whose new weights depend on `seed` alone, before it learns of scaled returns [N]."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            # Clearly below the worst return, or noise would make an unseen token look better where all is lost.
-            return cls(lm, shape, lowest=float(returns.min() - returns.std()), usual=float(returns.mean()))
+            return cls(lm, shape, usual=float(returns.mean()))

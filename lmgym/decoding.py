@@ -17,6 +17,9 @@ class Decoding:
     """1 samples as trained, 0 takes the best token."""
     beta: float = 4.0
     """Weight of the critic's Q beside the policy's log-probability."""
+    support: float = 0.01
+    """With a critic: a token whose probability is below this share of the likeliest's is never said, whatever it
+    seems to be worth, because values of what the data hardly show are guesses."""
     top_k: int | None = None
     """Sample among so many best tokens only."""
     top_p: float = 1.0
@@ -27,19 +30,27 @@ class Decoding:
             raise UsageError(f"a temperature is 0 (greedy) or more, not {self.temperature}")
         if not 0 <= self.beta < math.inf:
             raise UsageError(f"beta is 0 (the policy alone) or more, not {self.beta}")
+        if not 0 <= self.support <= 1:
+            raise UsageError(f"support is between 0 and 1, not {self.support}")
         if self.top_k is not None and self.top_k < 1:
             raise UsageError(f"top_k is 1 or more, not {self.top_k}")
         if not 0 < self.top_p <= 1:
             raise UsageError(f"top_p is above 0 and up to 1, not {self.top_p}")
 
 
-def guided(logits: torch.Tensor, q: torch.Tensor | None, beta: float) -> torch.Tensor:
-    """Return log pi + beta * Q [B, V] (not normalised) from the policy's logits [B, V] and Q [B, V].
+def guided(logits: torch.Tensor, q: torch.Tensor | None, decoding: Decoding) -> torch.Tensor:
+    """Return log pi + beta * Q [B, V] (not normalised) from the policy's logits [B, V] and Q [B, V]; -inf for
+    tokens without support by the policy.
 
     The one rule by which learned values act. Source: LMRL-Gym (arXiv 2311.18232), section 4.1; ILQL (arXiv
-    2206.11871), section 4.4, where V, the same for all tokens, is taken off Q.
+    2206.11871), section 4.4, where V, the same for all tokens, is taken off Q. The support is that of BCQ (arXiv
+    1910.01708), equation 10.
     """
-    return logits if q is None or beta == 0 else logits.log_softmax(dim=-1) + beta * q
+    if q is None or decoding.beta == 0:
+        return logits
+    logps = logits.log_softmax(dim=-1)
+    unsupported = logps < logps.amax(dim=-1, keepdim=True) + math.log(max(decoding.support, 1e-300))
+    return (logps + decoding.beta * q).masked_fill(unsupported, -torch.inf)
 
 
 def log_probabilities(scores: torch.Tensor, decoding: Decoding) -> torch.Tensor:

@@ -34,7 +34,8 @@ class PolicyAgent:
         self.decoding = Decoding() if decoding is None else decoding
         # A pretrained model may have more embeddings than its tokenizer has tokens.
         nameless = range(len(policy.codec.tokenizer), policy.num_embeddings)
-        self._banned = torch.tensor(sorted({*policy.codec.banned, *nameless}), dtype=torch.int64)
+        banned = sorted({*policy.codec.banned, *nameless})
+        self._banned = torch.tensor(banned, dtype=torch.int64, device=policy.device)
         self._stops = policy.codec.stops
 
     def begin(self, game: Game) -> None:
@@ -82,9 +83,9 @@ class PolicyAgent:
 
     def scores(self, logits: torch.Tensor, q: torch.Tensor | None) -> torch.Tensor:
         """Return what tokens are chosen by, on the processor: guided logits [B, V], -inf for those never said."""
-        scores = guided(logits, q, self.decoding.beta).cpu()
-        scores[:, self._banned] = -torch.inf
-        return scores
+        # First, so that what is never said is not the likeliest either.
+        logits = logits.index_fill(-1, self._banned, -torch.inf)
+        return guided(logits, q, self.decoding).cpu()
 
     def _draw(self, scores: torch.Tensor, uniforms: list[float]) -> tuple[list[int], list[float]]:
         """Draw a token for each row of scores [B, V]; also return its log-probability."""

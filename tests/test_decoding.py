@@ -42,12 +42,21 @@ def test_settings_by_hand() -> None:
 
 def test_values_guide_the_policy_by_hand() -> None:
     q = torch.tensor([[0.0, 2.0, 1.0]])
+    decoding = Decoding(beta=0.5, support=0.0)
     weights = [0.5, 0.2 * np.exp(2 * 0.5), 0.3 * np.exp(1 * 0.5)]
     expected = np.array(weights) / sum(weights)
-    assert shares(guided(SHARES.log() + 7.0, q, 0.5)) == pytest.approx(expected)
-    assert shares(guided(SHARES.log(), q - 5.0, 0.5)) == pytest.approx(expected), "the same for all tokens: no matter"
-    assert torch.equal(guided(SHARES, q, 0.0), SHARES)
-    assert torch.equal(guided(SHARES, None, 3.0), SHARES)
+    assert shares(guided(SHARES.log() + 7.0, q, decoding)) == pytest.approx(expected)
+    assert shares(guided(SHARES.log(), q - 5.0, decoding)) == pytest.approx(expected), "V, the same for all: no matter"
+    assert torch.equal(guided(SHARES, q, Decoding(beta=0.0)), SHARES)
+    assert torch.equal(guided(SHARES, None, Decoding(beta=3.0)), SHARES)
+
+
+def test_what_the_policy_hardly_ever_says_is_not_said_for_its_value() -> None:
+    q = torch.tensor([[0.0, 100.0, 0.0]])
+    scores = SHARES.log()
+    assert shares(guided(scores, q, Decoding(beta=1.0, support=0.39)))[1] == pytest.approx(1.0)
+    assert shares(guided(scores, q, Decoding(beta=1.0, support=0.41))) == pytest.approx([0.625, 0.0, 0.375])
+    assert shares(guided(scores, q, Decoding(beta=1.0, support=1.0))) == pytest.approx([1.0, 0.0, 0.0])
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])

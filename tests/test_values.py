@@ -382,7 +382,7 @@ def corridor_values(games: Sequence[Episode], discount: float) -> tuple[np.ndarr
 
 def table(policy: Any, shape: CriticShape) -> Critic:
     """A critic whose heads are tables over the states of its trunk."""
-    critic = Critic(policy.lm, shape, lowest=-3.0, usual=-3.0)
+    critic = Critic(policy.lm, shape, usual=-3.0)
     for head in (*critic.q, critic.v):
         if head is not None:
             head.inner = torch.nn.Identity()
