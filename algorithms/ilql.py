@@ -47,20 +47,20 @@ class Config:
     """Expectile of V: 0.5 values the data's own actions, near 1 the best of them."""
     cql_weight: float = 0.001
     """Weight of the term that holds unseen tokens down."""
-    polyak: float = 0.05
+    polyak: float = 0.1
     """Share of the way that the slow networks go towards the trained ones each step."""
     warmup: float = 0.25
     """Share of the steps that regress Q and V on the returns of the data first, so that bootstrapping starts from
     the data's own values instead of a constant."""
     clamp: bool = True
     """Keep targets within the discounted returns that the data show."""
-    discount: DiscountConfig = field(default_factory=DiscountConfig)
+    discount: DiscountConfig = field(default_factory=lambda: DiscountConfig(0.95))
     """The discount."""
     critic: CriticConfig = field(default_factory=CriticConfig)
     """The value network."""
     lm: ModelConfig = field(default_factory=ModelConfig)
     """The language model of a clone that has yet to be trained."""
-    optim: OptimConfig = field(default_factory=lambda: OptimConfig(steps=2000, learning_rate=1e-3))
+    optim: OptimConfig = field(default_factory=lambda: OptimConfig(steps=1500, learning_rate=2e-3))
     """The optimizer."""
 
     def __post_init__(self) -> None:

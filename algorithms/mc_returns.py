@@ -36,13 +36,13 @@ class Config:
     """A finished run to start from; a clone of the data, trained once for all methods, if left out."""
     cql_weight: float = 0.001
     """Weight of the term that holds unseen tokens down."""
-    discount: DiscountConfig = field(default_factory=DiscountConfig)
+    discount: DiscountConfig = field(default_factory=lambda: DiscountConfig(0.97))
     """The discount."""
     critic: CriticConfig = field(default_factory=CriticConfig)
     """The value network."""
     lm: ModelConfig = field(default_factory=ModelConfig)
     """The language model of a clone that has yet to be trained."""
-    optim: OptimConfig = field(default_factory=lambda: OptimConfig(steps=800, learning_rate=1e-3))
+    optim: OptimConfig = field(default_factory=lambda: OptimConfig(steps=800, learning_rate=2e-3))
     """The optimizer."""
 
 
