@@ -61,3 +61,11 @@ register(
     kwargs={"starts": "simple_endgames"},
     max_episode_steps=20,
 )
+
+# No `max_episode_steps`, as for Wordle: the last question ends the game.
+register("lmgym/GuessMyCity-v0", entry_point="lmgym.envs.guess_my_city:GuessMyCity")
+register(
+    "lmgym/GuessMyCityMini-v0",
+    entry_point="lmgym.envs.guess_my_city:GuessMyCity",
+    kwargs={"cities": "mini"},
+)
