@@ -57,6 +57,7 @@ WEATHER = {
     "desert": ("BWh", "BSh BSk"),
     "mediterranean": ("Csa Csb", ""),
     "hot": ("Af Am Aw BWh BSh", "Cfa Csa Csb Cwa Dwa Dfa BSk"),
+    "hot summers": ("Af Am Aw BWh BSh BSk Cfa Csa Cwa Dfa Dwa", "Csb Dfb Cfb Cwb"),
     "hot all year": ("Af Am Aw", "BWh BSh"),
     "cold": ("Dfa Dfb Dwa", "Cfa Cfb Cwa Cwb Csa Csb BSk"),
     "mild": ("Cfb Csb Cwb", "Csa Cfa Cwa Aw Am"),
@@ -109,6 +110,7 @@ NEAR_SEA = (
     " Ho_Chi_Minh_City Quezon_City Seoul Beijing Santiago Daegu Zibo Shenyang Pyongyang Sukabumi"
 ).split()
 EUROPEAN_UNION = ("DE", "ES", "FR", "HU", "IT", "RO")
+ISLAND_NATIONS = ("CU", "GB", "ID", "JP", "PH", "SG", "TW")
 LANDLOCKED = ("ET", "HU", "UZ")
 HIGH_METRES = 1400
 HILL_METRES = 700
@@ -213,11 +215,11 @@ class Names:
     def __init__(self, forms: Iterable[str]) -> None:
         plain = sorted({folded(form) for form in forms}, key=lambda form: (-len(form), form))
         latin = [form for form in plain if form.isascii()]
-        words = "|".join(re.escape(form).replace(r"\ ", r"[\s_-]+").replace("'", "'?") for form in latin)
-        # "North America" is a continent, and "us" is a pronoun unless it is written in capitals.
-        self._words = re.compile(rf"(?<![a-z0-9])(?<!north )(?<!south )(?<!latin )(?:{words})(?:'?s)?(?![a-z0-9])")
+        words = "|".join(_pattern(form) for form in latin)
+        self._words = re.compile(rf"(?<![a-z0-9])(?:{words})(?:'?s)?(?![a-z0-9])")
         self._spelled = {form.replace(" ", "").replace("'", "") for form in latin}
         self._other = [form for form in plain if not form.isascii()]
+        # "us" is a pronoun unless it is written in capitals.
         self._capitals = re.compile(r"(?<!\w)(?:US|U\.S\.?|USA|UK|LA)(?!\w)") if "usa" in plain else None
 
     def found_in(self, text: str) -> bool:
@@ -229,6 +231,12 @@ class Names:
             return True
         spelled = (re.sub(r"[^a-z]", "", match.group()) for match in SPELLED_OUT.finditer(plain.replace("-", " ")))
         return any(form in word for word in spelled for form in self._spelled if len(form) > 3)
+
+
+def _pattern(form: str) -> str:
+    """Return a pattern for one form; "North America" is a continent, not the country."""
+    words = re.escape(form).replace(r"\ ", r"[\s_-]+").replace("'", "'?")
+    return rf"(?<!north )(?<!south )(?<!latin ){words}" if form.startswith("america") else words
 
 
 class City:
@@ -343,7 +351,7 @@ class City:
         return chinese or language in self.row["languages"]
 
     def _is_weather(self, kind: str) -> bool | None:
-        if kind in ("hot", "hot all year") and self.name in MILD_TROPICS:
+        if kind in ("hot", "hot all year", "hot summers") and self.name in MILD_TROPICS:
             return None
         certain, unsure = WEATHER[kind]
         koppen = self.row["koppen"]
@@ -370,6 +378,9 @@ class City:
 
     def _is_island(self, _: None) -> bool | None:
         return self.row["island"]
+
+    def _is_island_nation(self, _: None) -> bool:
+        return self.country in ISLAND_NATIONS
 
     def _is_metro(self, _: None) -> bool | None:
         return self.row["metro"]

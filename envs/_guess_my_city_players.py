@@ -9,6 +9,7 @@ import numpy as np
 # Topics whose answers anybody can compare with a map; what is told on the others must be recognised.
 PLAIN_TOPICS = frozenset(("continent", "region", "population", "language", "currency", "timezone", "altitude"))
 WIDTH = 12
+FEW = 5  # so few cities are left that guessing one may be as good as asking
 MAX_PLANS = 100_000
 
 
@@ -30,14 +31,14 @@ class Kind(NamedTuple):
 
 
 KINDS = {
-    "traveler": Kind(0.35, (0.5, 0.9), (0.2, 0.5), (13, 18), 0.7, 0.8, 0.02),
-    "geographer": Kind(0.30, (0.6, 1.0), (0.0, 0.3), (14, 19), 0.6, 0.3, 0.0),
-    "hasty": Kind(0.20, (0.3, 0.8), (0.1, 0.4), (4, 9), 0.5, 0.5, 0.05),
-    "forgetful": Kind(0.15, (0.1, 0.4), (0.0, 0.2), (10, 18), 0.6, 0.6, 0.3),
+    "traveler": Kind(0.35, (0.05, 0.7), (0.0, 0.2), (14, 19), 0.8, 0.75, 0.02),
+    "geographer": Kind(0.35, (0.15, 0.7), (0.0, 0.2), (14, 19), 0.8, 0.25, 0.0),
+    "hasty": Kind(0.15, (0.1, 0.6), (0.0, 0.2), (5, 12), 0.5, 0.5, 0.05),
+    "forgetful": Kind(0.15, (0.05, 0.3), (0.0, 0.2), (12, 19), 0.6, 0.6, 0.3),
 }
 MINI_KINDS = {
     "careful": Kind(0.5, (1.0, 1.0), (1.0, 1.0), (3, 6), 0.7, 0.3, 0.0),
-    "careless": Kind(0.5, (0.0, 0.4), (0.0, 0.4), (1, 7), 0.6, 0.3, 0.2),
+    "careless": Kind(0.5, (0.0, 0.4), (0.0, 0.4), (2, 7), 0.6, 0.3, 0.2),
 }
 
 
@@ -60,9 +61,8 @@ class Asker:
         for _, query, answer in talk[self._heard :]:
             self._hear(query, answer)
         self._heard = len(talk)
-        certain = self.left.bit_count() == 1 and self.chance.random() < self.kind.eager
         late = self._heard >= self.patience and self.chance.random() < self.kind.eager
-        if late or turns_left == 1 or (certain and self._heard * 2 >= self.patience):
+        if late or turns_left == 1:
             return self._guess()
         return self._question()
 
@@ -152,10 +152,11 @@ class Planner:
                 fewest, best = total, query
             if fewest == size:
                 return fewest, best
-        if size <= 3 or best is None:
-            total = size - 1 + self._plan(left & ~(1 << first))[0]
-            if total <= fewest:
-                return total, first
+        for number in range(first, left.bit_length()) if size <= FEW or best is None else ():
+            if left >> number & 1:
+                total = size - 1 + self._plan(left & ~(1 << number))[0]
+                if total < fewest:
+                    fewest, best = total, number
         return fewest, best
 
     def _most_telling(self, left: int) -> list[Any]:

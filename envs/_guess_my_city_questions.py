@@ -66,15 +66,15 @@ EMPTY = frozenset(
     """
     a an the of in on at to for by with from as about is are am was were be been being do does did has have had can
     could will would should may might must shall it its he there here this that these those they them their your you
-    yours my me i we us our city country place area where people person live lives living lived located situated
-    lie lies lying found find come comes coming born home home-city somewhere anywhere exactly currently
-    now ok so well hmm hm mm mmm ooh oh ah wow nice cool great alright haha just really actually then right yeah yes
+    yours my me i we us our city place area where people person live lives living lived located situated
+    lie lies lying found find come comes coming born home home-city somewhere anywhere exactly currently indeed
+    now ok so well anyway hmm hm mm mmm ooh oh ah wow nice cool great alright haha just really actually then right yeah yes
     please kindly thanks thank hello hi hey sir friend let think imagine guess bet suppose believe wonder wondering
-    checking see if whether say know tell also quite very pretty rather around near nearby close any some one ones
-    kind kinds type types sort usually generally typically normally mostly mainly often all lot lots much many
-    more-or-less approximately roughly possibly perhaps maybe chance big major own like going go get gets got
-    over what which how who when why else sounds sound question next mind ask asked fair considered consider call
-    talking speaking-of ever still part way even though guy out up
+    checking see if whether say know tell also quite very pretty rather any some one ones
+    kind kinds type types sort usually generally typically normally mostly mainly often all
+    approximately roughly possibly perhaps maybe chance big major own like going go get gets got
+    what which how who when why else sounds sound question mind ask asked fair considered consider call
+    talking speaking-of ever still way even though guy
     """.split()
 )
 OPENING = re.compile(
@@ -98,6 +98,10 @@ OPEN_WORD = re.compile(r"\b(?:what|which|how|where|whereabouts|when|why|who|whos
 AUXILIARY = re.compile(
     r"\b(?:is|are|am|was|were|do|does|did|has|have|had|can|could|will|would|should|may|might|must|shall)\b"
 )
+ASKS_FOR_ANY = re.compile(
+    r"\b(?:any|anything|something|some|what|which|how)\b|(?:hot|warm|coastal|north|big|small) or (?:a )?\w+"
+)
+OF_THE_PERSON = re.compile(r"\bhow old are you|\byour (?:job|name|age|family|house|wife|husband|work)\b|\bwhere do you work|\bdo you work\b")
 GUESS_WORDS = frozenset(
     """
     is it the city you are from your home do live in come i think guess guessing believe bet my answer would could can
@@ -114,7 +118,7 @@ def words_of(text: str) -> list[str]:
     plain = plain.encode("ascii", "ignore").decode("ascii").lower()
     for pattern, instead in CONTRACTED:
         plain = pattern.sub(instead, plain)
-    plain = plain.replace("'", "")
+    plain = plain.replace("'", "").replace("over there", "there")
     words = re.findall(r"[a-z]+|\d+(?:[.,]\d+)*[a-z]*", re.sub(r"\b([a-z])\.(?=[a-z]\b)", r"\1", plain))
     return [SPELLINGS.get(word, word) for word in words]
 
@@ -163,9 +167,7 @@ class Reader:
         sentence, open_form = _without_opening(marked.sentence)
         if sentence == "@adj0":
             return None  # "Spanish?" may ask for the language or for the country.
-        for rules in (OPEN_RULES, CHECK_RULES) if open_form else (CHECK_RULES, OPEN_RULES):
-            if rules is CHECK_RULES and open_form and OPEN_WORD.match(sentence):
-                break
+        for rules in _rules_for(sentence, open_form):
             for rule in rules:
                 query = rule.read(sentence, marked.values, open_form)
                 if query is not None:
@@ -254,7 +256,7 @@ def _without_opening(sentence: str) -> tuple[str, bool]:
             shorter = shorter[polite.end() :]
         whether = WHETHER.match(shorter)
         if whether:
-            open_form, shorter = False, shorter[whether.end() :]
+            return shorter[whether.end() :], False
         if shorter == sentence:
             break
         sentence = shorter
@@ -263,6 +265,17 @@ def _without_opening(sentence: str) -> tuple[str, bool]:
     if asks and not auxiliary:
         open_form = True
     return sentence, open_form
+
+
+def _rules_for(sentence: str, open_form: bool) -> tuple[list["Rule"], ...]:
+    """A yes/no question is answered as an open one only where it asks whether there is any, or for one of two."""
+    if OF_THE_PERSON.search(sentence):
+        return ()
+    if open_form:
+        return (OPEN_RULES,) if OPEN_WORD.match(sentence) else (OPEN_RULES, CHECK_RULES)
+    if AUXILIARY.search(sentence) and not ASKS_FOR_ANY.search(sentence):
+        return (CHECK_RULES,)
+    return CHECK_RULES, OPEN_RULES
 
 
 class Rule:
@@ -293,7 +306,12 @@ class Rule:
         return self.make(**found)
 
 
-NEGATIONS = frozenset("not no never without except neither nor unless".split())
+NEGATIONS = frozenset(
+    """
+    not no never without except neither nor unless tallest oldest second third fourth highest longest smallest airport
+    mayor president king queen visa price prices religion flag team teams born-in moved wear cost expensive than country
+    """.split()
+)
 COMPOUNDS = frozenset("and or but".split())
 
 
@@ -341,7 +359,8 @@ def _near(city: Any, km: Any = None) -> Query:
 
 def _compass(side: str) -> Callable[..., Query]:
     def make(city: Any = None, country: Any = None) -> Query:
-        return Query("check", "compass", (side, city or country or "the equator"))
+        place = city or country
+        return Query("check", "compass", (side, place)) if place else Query("check", "hemisphere", side)
 
     return make
 
@@ -378,7 +397,7 @@ SIDES = {
     "west": "(?:further |farther |more )?west(?:ern|erly)?",
 }
 PLACE = "(?:{city}|{country})"
-FROM_THERE = "resident citizen native hail hails originally nationality region same"
+FROM_THERE = "country resident citizen native hail hails originally nationality region same"
 
 CHECK_RULES: list[Rule] = [
     Rule("(?:between|from) @(?:number|count)(?P<low>\\d+) (?:and|to) @count(?P<high>\\d+)", _between, PEOPLE),
@@ -394,35 +413,36 @@ CHECK_RULES: list[Rule] = [
     Rule(f"(?:bigger|larger|more populous|more people|greater|more populated|higher population)(?: population)?(?: live)?(?: in it| there)? than (?:the )?(?:city )?(?:of )?(?:in )?{{city}}", _compare("bigger"), PEOPLE),
     Rule("(?:smaller|less populous|fewer people|less people|less populated)(?: population)? than (?:in )?{city}", _compare("smaller"), PEOPLE),
     *(Rule(f"(?:to the )?{words} (?:of|than|from) (?:the )?(?:{PLACE}|equator)", _compass(side)) for side, words in SIDES.items()),
-    *(Rule(f"{side}(?:ern)? hemisphere", _check("hemisphere", side)) for side in SIDES),
-    Rule("below the equator", _check("hemisphere", "south")),
-    Rule("above the equator", _check("hemisphere", "north")),
-    Rule("tropics|between the tropics|tropical (?:zone|region|belt)|near the equator|close to the equator", _check("tropics"), "within located between"),
-    Rule("(?:european union|eu)(?: member| country)?", _check("european_union"), "member belong belongs"),
+    *(Rule(f"{side}(?:ern)? hemisphere", _check("hemisphere", side), "country half") for side in SIDES),
+    Rule("below the equator", _check("hemisphere", "south"), "country"),
+    Rule("above the equator", _check("hemisphere", "north"), "country"),
+    Rule("tropics|between the tropics|tropical (?:zone|region|belt)|near the equator|close to the equator", _check("tropics"), "country within located between"),
+    Rule("(?:european union|eu)(?: member| country)?", _check("european_union"), "country member belong belongs"),
     Rule("(?:share(?:s)? (?:a )?)?(?:land )?(?:borders?|bordering|neighbors?|neighboring|adjacent)(?: to| with| on| of| country)* {country}", _nation("borders"), "share shares country direct"),
-    Rule("{country} (?:is )?(?:a |your |one of your |the )*(?:country )?(?:neighbors?|border)(?: of| to)?(?: your)?(?: country)?", _nation("borders"), "bordering"),
-    Rule("(?:colony|colonized|colonial|ruled|under|part of|controlled|possession|occupied|territory)(?: possession| of| by| rule| the| a| once| empire)* (?:{adj}|{country})(?: colony| rule| empire| crown| possession)*", _nation("colony"), "once formerly former colony ruled rule empire past time under british"),
-    Rule("(?:{adj}|{country}) (?:colony|possession|colonial (?:rule|power|city)|rule|empire)", _nation("colony"), "once formerly former used under time past"),
-    Rule("(?:colonized|colony|colonial)(?: by)?(?: a| an| any)?(?: @area\\d+| foreign| western)?(?: power| country| empire| nation)?", _check("colony"), "once formerly former past used time under"),
-    Rule("olympics?(?: games)?|olympic (?:games|host)(?: city)?", _check("olympics"), "summer winter hosted host held city take took place games venue past organized"),
+    Rule("{country} (?:is )?(?:a |your |one of your |the )*(?:country )?(?:neighbors?|border)(?: of| to)?(?: your)?(?: country)?", _nation("borders"), "bordering country next"),
+    Rule("(?:colony|colonized|colonial|ruled|under|part of|controlled|possession|occupied|territory)(?: possession| of| by| rule| the| a| once| empire)* (?:{adj}|{country})(?: colony| rule| empire| crown| possession)*", _nation("colony"), "country once formerly former colony ruled rule empire past time under british"),
+    Rule("(?:{adj}|{country}) (?:colony|possession|colonial (?:rule|power|city)|rule|empire)", _nation("colony"), "country once formerly former used under time past"),
+    Rule("(?:colonized|colony|colonial)(?: by)?(?: a| an| any)?(?: @area\\d+| foreign| western)?(?: power| country| empire| nation)?", _check("colony"), "country once formerly former past used time under"),
+    Rule("olympics?(?: games)?|olympic (?:games|host)(?: city)?", _check("olympics"), "ever summer winter hosted host held city take took place games venue past organized"),
     Rule("capital(?: city)? of (?:the )?{country}", _capital, "city seat"),
-    Rule("(?:national |federal )?capital(?: city)?|seat of (?:the )?(?:national |federal )?government", _capital, "national country its current seat government"),
-    Rule("(?:largest|biggest|most populous|most populated)(?: city)?", _check("largest"), "city population its country"),
+    Rule("(?:national |federal )?capital(?: city)?(?: (?:of|in) (?:its|your|the|that) country)?|seat of (?:the )?(?:national |federal )?government(?: (?:of|in) (?:its|your|the|that) country)?|capital of country", _capital, "national country its current seat government"),
+    Rule("(?:largest|biggest|most populous|most populated)(?: city)?(?: (?:of|in) (?:its|your|the|that) country)?", _check("largest"), "city population its country"),
     Rule("landlocked country|country landlocked|country is landlocked|country(?: a)? landlocked(?: country)?|your country landlocked", _check("landlocked", "country")),
     Rule("landlocked|inland", _check("landlocked", "city")),
-    Rule("drives?(?: (?:a )?cars?)? on the left(?: hand)?(?: side)?(?: of the (?:road|street))?", _check("drives_left"), "drivers motorists vehicles cars traffic driving car"),
+    Rule("drives?(?: (?:a )?cars?)? on the left(?: hand)?(?: side)?(?: of the (?:road|street))?", _check("drives_left"), "country drivers motorists vehicles cars traffic driving car"),
     Rule("(?:on|at|by|near|to|along|overlook(?:s|ing)?|next to)? ?(?:the )?(?:coast of (?:the )?)?{sea}(?: sea| ocean| coast)*", _check("sea"), ON_SEA + " coast sea ocean side border coastline"),
     Rule("(?:near|close to|nearby|next to|not far from|close by) (?:to )?(?:the |a |any )?(?:sea|ocean|coast|sea or ocean|ocean or sea|sea or an ocean)", _check("near_sea"), "coast"),
     Rule("(?:sea|ocean) (?:near|nearby|close)(?: by)?", _check("near_sea")),
-    Rule("beach(?:es)?", _check("beach"), "swim swimming sandy go sand nice famous swimmable good beautiful lie ocean sea"),
+    Rule("beach(?:es)?", _check("beach"), "near nearby close swim swimming sandy go sand nice famous swimmable good beautiful lie ocean sea"),
     Rule("(?:swim|swimming|bathe) (?:in|at) (?:the )?(?:sea|ocean)", _check("coast"), "able"),
-    Rule("(?:sea ?)?ports?(?: city)?|harbors?|seaports?|docks?", _check("port"), "big ships city ship large important cargo boats sea boat take major"),
+    Rule("(?:sea ?)?ports?(?: city)?|harbors?|seaports?|docks?", _check("port"), "near big ships city ship large important cargo boats sea boat take major"),
     Rule("(?:on|by|at|along|beside|have|has|next to|border(?:s|ing)?(?: on)?|right)? ?(?:the |a |an )?(?:sea|ocean|coast|seaside|seashore|shore|coastline|coastal(?: city)?|sea ?front|seacoast)(?: coast| side| line)?", _check("coast"), ON_SEA + " coast coastal sea ocean side"),
     Rule("(?:on |by |along )?(?:the )?{river}(?: river)?", _check("river"), "river banks bank flow flows run runs through city stand stands crossed"),
-    Rule("rivers?", _check("river"), "flow flows flowing run runs running through large crossed banks bank present limits within middle main"),
-    Rule("island(?: city| country| nation)?|islands?", _check("island"), "entirely country"),
+    Rule("rivers?", _check("river"), "near nearby close flow flows flowing run runs running through large crossed banks bank present limits within middle main"),
+    Rule("country (?:is )?(?:on )?(?:an )?islands?(?: country)?|island (?:country|state)", _check("island_nation"), "country"),
+    Rule("islands?(?: city)?", _check("island"), "entirely"),
     Rule("(?:high altitude|at altitude|high up|highlands?|high elevation|elevated|high above(?: the)? sea level)(?: in the mountains)?", _check("high"), "altitude high because warm jacket need sea level mountains elevation above"),
-    Rule("mountains?(?: range)?|mountainous|hills and mountains", _check("mountains"), "surrounded region range high area view"),
+    Rule("mountains?(?: range)?|mountainous|hills and mountains", _check("mountains"), "near nearby close around many surrounded region range high area view"),
     Rule("metro|subways?|underground(?: train| railway)?|tube|rapid transit|mrt", _check("metro"), "system train trains railway ride important means transport transportation take network get line lines public"),
     Rule("snow(?:s|y|fall|man|ing)?|below freezing|freeze(?:s)?|freezing|below zero", _check("snow"), "winter winters build fall falls temperature drop drops regularly get months cold"),
     Rule("tropical", _check("weather", "tropical"), "climate weather city warm"),
@@ -435,16 +455,17 @@ CHECK_RULES: list[Rule] = [
     Rule("humid", _check("weather", "humid"), "climate hot weather"),
     Rule("(?:hot|warm)(?: and humid)?(?: there| here| in your city)? (?:all|the whole|throughout the|the entire|year)(?: the)?(?: year)?(?: round| long)?", _check("weather", "hot all year"), "climate weather"),
     Rule("(?:all year(?: round)?|the whole year) (?:hot|warm)", _check("weather", "hot all year"), "climate weather"),
+    Rule("(?:hot|warm) (?:there |here )?(?:in|during) (?:the )?summers?|(?:hot|warm) summers?|summers? (?:hot|warm)", _check("weather", "hot summers"), "weather temperature"),
     Rule("(?:hot|warm)(?: climate| weather)?", _check("weather", "hot"), "climate weather temperature city"),
     Rule("cold(?: climate| weather)?|cold winters?|winters? cold|chilly", _check("weather", "cold"), "winter winters climate weather temperature get harsh"),
     Rule("mild|temperate", _check("weather", "mild"), "climate weather"),
-    Rule("(?:pay|use|using|need|bring|spend|currency|money|cash)(?: in| with| the| is| your| currency| money| there)* {money}", _check("currency"), "cash pay national"),
-    Rule("{money}", _check("currency"), "currency national money used use using pay paying accepted official legal tender need bring spend cash"),
-    Rule("(?:speaks?|spoken|speaking|language|tongue|speakers?|get by)(?: is| are| of| mainly| mostly| the| your| city| there| by| in| with| as| native| official| language)* (?:{lang}|{adj})", _language, "native official main first language mother widely common local primary speak tongue most national spoken"),
-    Rule("(?:{lang}|{adj})(?: is| a| an| the| commonly| widely| mainly| spoken| your| native| primary| mother| local| main| most| common| of| first| national| official)* (?:speak|spoken|speaking|language|tongue|speakers?)", _language, "native official main widely mother local primary most common national commonly first generally understood speak people language spoken country"),
-    Rule("{lang}", _language, "spoken speak language"),
+    Rule("(?:pay|use|using|need|bring|spend|currency|money|cash)(?: in| with| the| is| your| currency| money| there)* {money}", _check("currency"), "country cash pay national"),
+    Rule("{money}", _check("currency"), "country currency national money used use using pay paying accepted official legal tender need bring spend cash"),
+    Rule("(?:speaks?|spoken|speaking|language|tongue|speakers?|get by)(?: is| are| of| mainly| mostly| the| your| city| there| by| in| with| as| native| official| language)* (?:{lang}|{adj})", _language, "country native official main first language mother widely common local primary speak tongue most national spoken"),
+    Rule("(?:{lang}|{adj})(?: is| a| an| the| commonly| widely| mainly| spoken| your| native| primary| mother| local| main| most| common| of| first| national| official)* (?:speak|spoken|speaking|language|tongue|speakers?)", _language, "country native official main widely mother local primary most common national commonly first generally understood speak people language spoken country"),
+    Rule("{lang}", _language, "country spoken speak language"),
     *(
-        Rule(pattern, _check("sport", sport), "popular sport sports favorite most national big main people play played love loved watch crazy like fans fan number passionate follow important enjoy king team teams go common")
+        Rule(pattern, _check("sport", sport), "country lot much lots popular sport sports favorite most national big main people play played love loved watch crazy like fans fan number passionate follow important enjoy king team teams go common")
         for pattern, sport in (
             ("football|soccer|futbol", "football"), ("cricket", "cricket"), ("baseball", "baseball"), ("basketball", "basketball"),
             ("(?:ice )?hockey", "ice hockey"), ("rugby", "rugby"), ("badminton", "badminton"), ("table tennis|ping pong", "table tennis"),
@@ -452,7 +473,8 @@ CHECK_RULES: list[Rule] = [
         )
     ),
     Rule("{area}", _check("area"), FROM_THERE + " continent"),
-    Rule("(?:{country}|{adj})", _nation("country"), FROM_THERE + " inside within"),
+    Rule("{country}", _nation("country"), FROM_THERE + " inside within"),
+    Rule("(?:are you|is (?:your city|it|this|that)|would (?:your city|it) be|is your (?:city|country))(?: in)?(?: an?)? {adj}(?: city| person)?", _nation("country"), "origin"),
 ]  # fmt: skip
 
 # A thing that a city may be known for: the words of a question, and the name of what the tables are searched for.
@@ -478,7 +500,7 @@ THINGS = [
     ("space(?: industry| flight| program)?", "space"), ("silk road", "silk road"), ("nightlife|night life|night clubs", "nightlife"),
 ]  # fmt: skip
 ABOUT_THINGS = (
-    "famous known renowned noted well popular common typical traditional local dish dishes food foods eat eaten cuisine"
+    "near nearby close around many much lots famous known renowned noted well popular common typical traditional local dish dishes food foods eat eaten cuisine"
     " important industry main specialty lot visit tourist tourists danced dance music big there play played made make"
     " work produce produced economy destination festival festivals celebrated held take use used get ride old ancient most"
     " good nice large center raw because its near nearby surrounded drink try love particularly especially originate"
@@ -494,27 +516,27 @@ OPEN_RULES: list[Rule] = [
     Rule("where (?:are you|do you come) from|where do you live|where are you(?: now)?", _secret, "exactly precisely"),
     Rule("capital(?: city)? of (?:your |the )?country|capital of", _secret, ""),
     Rule("nationality", _secret, ""),
-    Rule("(?:which|what|on|name|any|the|your)? ?(?:countries|neighbors?|neighboring countries|borders?)(?: (?:do|does|share|border|are|surround|touch))*(?: (?:with|a|your|country|on|to|bordering|neighbors|neighboring))*", _ask("neighbours"), "border borders share shares bordering surround neighbors neighboring country countries"),
-    Rule("continents?", _ask("continent"), "lie called", 1),
-    Rule("(?:which|what) (?:part|region|area|corner) of the (?:world|globe|continent)|whereabouts|region of the world|(?:which|what) region|where (?:in|on) (?:the |this )?(?:world|earth|globe|map)|world region|geographic(?:al)? region|where is (?:your |the )?(?:city|country)(?: located| situated)?|where is it", _ask("region"), WORLD_WORDS + " region map located situated", 1),
-    Rule("populations?|how many (?:\\S+ )?(?:people|live)|number of people|how (?:big|large|populous|populated)", _ask("population"), PEOPLE + " live lives reside state size large", 1),
-    Rule("time ?zones?|hours (?:ahead|behind)|utc|gmt|what time|time difference", _ask("timezone"), "ahead behind @city0 hours use difference", 1),
+    Rule("(?:which|what|on|name|any|the|your)? ?(?:countries|neighbors?|neighboring countries|borders?)(?: (?:do|does|share|border|are|surround|touch))*(?: (?:with|a|your|country|on|to|bordering|neighbors|neighboring))*", _ask("neighbours"), "many border borders share shares bordering surround neighbors neighboring country countries"),
+    Rule("continents?", _ask("continent"), "country lie called", 1),
+    Rule("(?:which|what) (?:part|region|area|corner) of the (?:world|globe|continent)|whereabouts|region of the world|(?:which|what) region|where (?:in|on) (?:the |this )?(?:world|earth|globe|map)|world region|geographic(?:al)? region|where is (?:your |the )?(?:city|country)(?: located| situated)?|where is it", _ask("region"), "country " + WORLD_WORDS + " region map located situated", 1),
+    Rule("populations?|how many (?:\\S+ )?(?:people|live)|number of people|how (?:big|large|populous|populated)", _ask("population"), "many much " + PEOPLE + " live lives reside state size large", 1),
+    Rule("time ?zones?|hours (?:ahead|behind)|utc|gmt|what time is it|time difference", _ask("timezone"), "country many ahead behind @city0 hours use difference", 1),
     Rule("hours (?:ahead of|behind) @city\\d+", _ask("timezone"), "hours"),
     Rule("latitude|longitude|coordinates|geographical position", _ask("coordinates"), "geographical latitude longitude exact approximate", 1),
     Rule("altitude|elevation|how high|metre above sea level|above sea level", _ask("altitude"), "sea level above high altitude elevation", 1),
-    Rule("currency|currencies|money|cash|legal tender|pay with", _ask("currency"), "use used called pay unit national legal tender bring local need official accepted", 1),
-    Rule("languages?|mother tongue|what do people speak|tongue|dialects?", _ask("language"), "speak spoken speaking official predominant main hear streets street learn before visiting visit widely most reside mother common primary local", 2),
+    Rule("currency|currencies|money|cash|legal tender|pay with", _ask("currency"), "country use used called pay unit national legal tender bring local need official accepted", 1),
+    Rule("languages?|mother tongue|what do people speak|tongue|dialects?", _ask("language"), "country speak spoken speaking official predominant main hear streets street learn before visiting visit widely most reside mother common primary local", 2),
     Rule("landmarks?|sights|sightseeing|attractions?|monuments?|famous (?:buildings?|places?|sights?)|(?:which|what) buildings?", _ask("landmark"), "famous iconic architectural emblem main must see popular best tourist visit visitors should would most recommend first", 2),
-    Rule("sports?(?: teams?)?|games? (?:do|are)|football team|for fun|team", _ask("sport"), "popular favorite play watch national most passionate love common support follow football team teams crazy main important fans into", 2),
+    Rule("sports?(?: teams?)?|games? (?:do|are)|football team|for fun|team", _ask("sport"), "country popular favorite play watch national most passionate love common support follow football team teams crazy main important fans into", 2),
+    Rule("histor(?:y|ical|ic)|past|founded|how old is|founder|founding|come about|origins?|established", _ask("history"), "significance important event old long ago describe city founded share interesting little bit historical began", 2),
     Rule("festivals?|holidays?|celebrat(?:e|ion|ions|ed)|events?|part(?:y|ies)|carnivals?", _ask("festival"), "biggest celebrate important annual traditional year take takes place observed happen during every main most festivals special about described held famous cultural big favorite look forward", 2),
-    Rule("histor(?:y|ical|ic)|past|founded|how old|founder|founding|come about|origins?|established", _ask("history"), "significance important event old long ago describe city founded share interesting little bit historical began", 2),
     Rule("climates?|weather|temperatures?|winters?|summers?|seasons?|rain|hot or cold|how (?:cold|hot|warm)|climatic|coat", _ask("climate"), "like prevailing conditions characterize expect rain need cold hot warm gets get summer winter snow much year climate weather seasons temperature does usual average or", 2),
     Rule("music(?:al)?|tunes?|culture|cultural|arts?|dances?|artists?|songs?|clubs", _ask("culture"), "typical traditional popular known listen play famous favorite local or and clubs dance music art famous famed", 2),
-    Rule("dish(?:es)?|foods?|eat|eats|eaten|cuisine|culinary|meals?|lunch|dinner|breakfast|speciality|specialities|specialty|delicac(?:y|ies)|snacks?", _ask("dish"), "traditional typical famous favorite local popular good try ought visit street signature love people speciality specialities originate usually best hungry region recommend most common known", 2),
+    Rule("dish(?:es)?|foods?|eat|eats|eaten|cuisine|culinary|meals?|lunch|dinner|breakfast|speciality|specialities|specialty|delicac(?:y|ies)|snacks?", _ask("dish"), "country traditional typical famous favorite local popular good try ought visit street signature love people speciality specialities originate usually best hungry region recommend most common known", 2),
     Rule("transport(?:ation)?|get around|gets around|getting around|commute|commuting|public transit|travel around|move around|go to work|get to work|traffic|bus or train", _ask("transport"), "public means main common commonly used use best way work morning travel bus train system network people transportation describe city usual traffic", 2),
-    Rule("(?:famous|known|renowned|noted|popular|special|notable|unique|associate|claim to fame|remarkable|reputation|stand out)(?: for| with| as| about)?", _ask("famous"), "best most well known city principally fame makes make something famous people anything interesting thing things would associated", 2),
-    Rule("river|rivers|body of water|water|seas?|oceans?|lakes?|coast", _ask("water"), "flows flow through situated lie lies located next nearby body sea ocean large lake river or side city near coast bodies around like", 2),
-    Rule("landscapes?|terrain|surroundings?|nature|natural|geography|geographical features?|scenery|topography|environment|mountains or", _ask("nature"), "look looks like main features describe around landscape surroundings surrounding city natural geographical area nearby and", 2),
+    Rule("(?:famous|known|renowned|noted|popular|special|notable|unique|associate|claim to fame|remarkable|reputation|stand out|think of|hear of)(?: for| with| as| about)?", _ask("famous"), "best most well known city principally fame makes make something famous people anything when they hear interesting thing things would associated", 2),
+    Rule("river|rivers|body of water|water|seas?|oceans?|lakes?|coast", _ask("water"), "near nearby close around any flows flow through situated lie lies located next nearby body sea ocean large lake river or side city near coast bodies around like", 2),
+    Rule("landscapes?|terrain|surroundings?|nature|natural|geography|geographical features?|scenery|topography|environment|mountains or", _ask("nature"), "near close look looks like main features describe around landscape surroundings surrounding city natural geographical area nearby and", 2),
     Rule("industr(?:y|ies)|econom(?:y|ic)|jobs?|for a living|work(?:s)? (?:in|as)|work(?: in)? mostly|employers?|occupations?|companies|businesses|work", _ask("work"), "main principal local drives basis people most do big important employers based industry industries economy work mostly living important biggest support supports", 2),
     Rule("landmarks?|sights?|sightseeing|attractions?|monuments?|buildings?|places?(?: (?:to|should|do|can|would))+|tourists?(?: usually)? (?:go|visit|see)|visit first|see first|must see|postcard|visitors?|visit|mausoleum|structures?|should i see|have to see|icons?", _ask("landmark"), "famous iconic architectural emblem main must see popular best tourist tourists tourism visit visitors usually should would absolutely first go known well interesting important most recommend afternoon only had place places city historical", 2),
 ]  # fmt: skip

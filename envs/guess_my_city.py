@@ -354,14 +354,17 @@ def _charset() -> str:
 
 
 def held_out_questions(name: str) -> list[dict[str, str]]:
-    """Return questions with their expected answers: `Y`, `N`, `win`, `deflect`, or a topic and what is to be told."""
+    """Return questions with their expected answers: `Y`, `N`, `win`, `deflect`, a topic and what is to be told, or
+    `unclear` where the tables cannot know."""
     text = (resources.files("lmgym.envs") / "data" / name).read_text(encoding="utf-8")
     header, *lines = text.splitlines()
     return [dict(zip(header.split(";"), line.split(";", 3), strict=True)) for line in lines]
 
 
 def judged(item: Mapping[str, str], table: Table) -> str:
-    """Return how one question fares: `unanswered`, `right` or `wrong`. Every phrasing of the answer must be right."""
+    """Return how one question fares: `unanswered`, `right` or `wrong`. Every phrasing of the answer must be right.
+
+    A question that the tables cannot know is `wrong` where it is answered all the same."""
     number, expected = table.find(item["city"]), item["expected"]
     query = table.read(item["question"])
     if query is None:
@@ -382,14 +385,19 @@ def judged(item: Mapping[str, str], table: Table) -> str:
 
 @lru_cache(maxsize=4)
 def held_out_scores(name: str) -> dict[str, float]:
-    """Return how many held-out questions there are, the share that is answered, and the share right among these."""
+    """Return how many held-out questions there are, the share that is answered, the share right among these, and
+    how many of the questions that the tables cannot know are declined."""
     table = _table("all")
-    verdicts = [judged(item, table) for item in held_out_questions(name)]
+    items = held_out_questions(name)
+    verdicts = [judged(item, table) for item in items if item["expected"] != "unclear"]
+    beyond = [judged(item, table) for item in items if item["expected"] == "unclear"]
     answered = [verdict for verdict in verdicts if verdict != "unanswered"]
     return {
         "held-out questions": len(verdicts),
         "answered": len(answered) / len(verdicts),
         "right among answered": answered.count("right") / len(answered),
+        "questions beyond the tables": len(beyond),
+        "declined": beyond.count("unanswered") / max(1, len(beyond)),
     }
 
 
