@@ -104,11 +104,23 @@ OCEANS = {
     "south china sea": ("South China Sea", ("Hong Kong", "Guangzhou", "Singapore", "Ho Chi Minh City", "Taipei")),
     "gulf of thailand": ("gulf, a little", ()),
 }
-# Not on the sea, but within an hour of it.
+# Not on the sea, but within an hour or two of it.
 NEAR_SEA = (
-    "Rome Taipei Caracas Medan Yangon Kolkata Bogor London Nanjing Cairo Giza Dhaka Houston Guangzhou São_Paulo"
-    " Ho_Chi_Minh_City Quezon_City Seoul Beijing Santiago Daegu Zibo Shenyang Pyongyang Sukabumi"
-).split()
+    *(
+        "Rome",
+        "Taipei",
+        "Caracas",
+        "Medan",
+        "Yangon",
+        "Kolkata",
+        "Bogor",
+        "London",
+        "Houston",
+        "Guangzhou",
+        "São Paulo",
+    ),
+    *("Ho Chi Minh City", "Quezon City", "Seoul", "Santiago", "Pyongyang", "Sukabumi", "Guayaquil", "Bangkok"),
+)
 EUROPEAN_UNION = ("DE", "ES", "FR", "HU", "IT", "RO")
 ISLAND_NATIONS = ("CU", "GB", "ID", "JP", "PH", "SG", "TW")
 LANDLOCKED = ("ET", "HU", "UZ")
@@ -321,7 +333,7 @@ class City:
         return self.row["coast"]
 
     def _is_near_sea(self, _: None) -> bool | None:
-        return None if self.name.replace(" ", "_") in NEAR_SEA else self.row["coast"]
+        return None if self.name in NEAR_SEA else self.row["coast"]
 
     def _is_sea(self, sea: str) -> bool | None:
         pattern, unsure = OCEANS.get(sea, (sea, ()))

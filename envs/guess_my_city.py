@@ -7,7 +7,6 @@ from functools import lru_cache
 from importlib import resources
 from typing import Any
 
-import numpy as np
 from gymnasium import spaces
 from gymnasium.error import ResetNeeded
 
@@ -15,8 +14,8 @@ from lmgym.env import AnyText, TextEnv, require_options
 from lmgym.envs._guess_my_city_facts import ALSO_IN, CONTINENTS, PROSE, City, folded, world
 from lmgym.envs._guess_my_city_players import Asker, Planner
 from lmgym.envs._guess_my_city_questions import Query, Reader, gazetteer, name_of
-from lmgym.envs._guess_my_city_speech import ASKED, CHECK, DEFLECTED, GUESSES, OPEN, UNCLEAR, WRONG_GUESS, Voice
-from lmgym.errors import UsageError, unknown
+from lmgym.envs._guess_my_city_speech import ASKED, DEFLECTED, GUESSES, UNCLEAR, WRONG_GUESS, Voice
+from lmgym.errors import unknown
 from lmgym.oracle import Message, OracleError, load_oracle
 from lmgym.scores import Reference, Score
 
@@ -33,10 +32,6 @@ MINI_QUESTIONS = (
     ("check", "area", "Asia"), ("check", "area", "Europe"), ("check", "area", "South America"),
 )  # fmt: skip
 TURNS = {"all": 20, "mini": 8}
-RIVERS = (
-    "nile danube thames seine tiber ganges yangtze tigris spree neva vistula rhine amazon euphrates volga hudson"
-    " mississippi yamuna bosphorus"
-).split()
 
 
 class Table:
@@ -57,15 +52,16 @@ class Table:
         phrases = {text: query for query, texts in asked.items() for text in texts}
         phrases |= {text.format(x=name): Query("guess", "city", name) for name in self.names for text in GUESSES}
         areas = {*CONTINENTS.values(), *(nation["region"] for nation in tables.nations.values()), *ALSO_IN}
-        seas = ("Arabian Sea", "Bay of Bengal", "Java Sea", "Yellow Sea", "Bohai Sea", "Baltic Sea", "Aegean Sea", "East China Sea")
-        self.reader = Reader(gazetteer(tables, sorted(areas), RIVERS, seas), phrases)
+        self.reader = Reader(gazetteer(tables, sorted(areas)), phrases)
         self.phrases = tuple(phrases)
         self._answers: dict[tuple[int, Query], tuple[str, ...]] = {}
 
     def read(self, text: str) -> Query | None:
         """Return what is asked, None for what is not understood or is not a matter of this game."""
         query = self.reader.read(text)
-        known = self.topics is None or query is None or query.kind == "guess" or (query.kind, query.topic) in self.topics
+        known = (
+            self.topics is None or query is None or query.kind == "guess" or (query.kind, query.topic) in self.topics
+        )
         return query if known else None
 
     def answers(self, number: int, query: Query) -> tuple[str, ...]:
@@ -108,7 +104,9 @@ def _table(size: str) -> Table:
 def _planner(size: str) -> Planner:
     table = _table(size)
     queries = [query for query in table.asked if query.kind != "secret"]
-    return Planner(len(table.cities), {query: [table.answers(c, query) for c in range(len(table.cities))] for query in queries})
+    return Planner(
+        len(table.cities), {query: [table.answers(c, query) for c in range(len(table.cities))] for query in queries}
+    )
 
 
 class GuessMyCity(TextEnv):
@@ -310,15 +308,24 @@ class GuessMyCity(TextEnv):
         """Return the questions so far with their answers."""
         if self.render_mode is None:
             return None
-        lines = [f"{number}  {_one_line(question)[:120]}\n   {answer}" for number, (question, _, answer) in enumerate(self._talk, 1)]
+        lines = [
+            f"{number}  {_one_line(question)[:120]}\n   {answer}"
+            for number, (question, _, answer) in enumerate(self._talk, 1)
+        ]
         return "\n".join([HEADER, *lines])
 
 
 def briefing(city: City) -> str:
     """Return what a language model is told so that it can answer as a person from the city."""
     facts = [f"City: {city.name}", f"Region: {city.nation['region']}", f"Population: about {city.population:,}"]
-    facts += [f"Position: latitude {city.latitude:.1f}, longitude {city.longitude:.1f}, altitude {city.row['altitude']} m"]
-    facts += [f"Climate: {city.climate}", f"Languages: {', '.join(city.row['languages'])}", f"Currency: {city.currency}"]
+    facts += [
+        f"Position: latitude {city.latitude:.1f}, longitude {city.longitude:.1f}, altitude {city.row['altitude']} m"
+    ]
+    facts += [
+        f"Climate: {city.climate}",
+        f"Languages: {', '.join(city.row['languages'])}",
+        f"Currency: {city.currency}",
+    ]
     facts += [f"Sea: {city.row['sea'] or 'none'}. River: {city.row['river'] or 'none'}"]
     facts += [f"National capital: {'yes' if city.is_capital else 'no'}"]
     facts += [f"{name.capitalize()}: {city.row[name]}" for name in PROSE]
@@ -350,7 +357,9 @@ def _charset() -> str:
     told = "".join(city.name + "".join(city.row[name] for name in PROSE) for city in world().cities)
     water = "".join((city.row["sea"] or "") + (city.row["river"] or "") for city in world().cities)
     borders = "".join(country["name"] for country in world().countries.values())
-    return "".join(sorted(set(string.ascii_letters + string.digits + string.punctuation + " " + told + water + borders)))
+    return "".join(
+        sorted(set(string.ascii_letters + string.digits + string.punctuation + " " + told + water + borders))
+    )
 
 
 def held_out_questions(name: str) -> list[dict[str, str]]:
@@ -412,6 +421,8 @@ def _reference(turns: int, data: float, success: float, length: float, best: flo
 
 
 REFERENCES = {
-    "all": _reference(20, -18.0, 0.53, 18.5, -1.0, "expert(), exact mean over all cities (tests/test_guess_my_city.py)"),
+    "all": _reference(
+        20, -18.0, 0.53, 18.5, -1.0, "expert(), exact mean over all cities (tests/test_guess_my_city.py)"
+    ),
     "mini": _reference(8, -6.0, 0.5, 6.5, -3.0, "expert(), exact mean over all cities (tests/test_guess_my_city.py)"),
 }

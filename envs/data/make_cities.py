@@ -34,7 +34,7 @@ CORRECTIONS = {
     "Yangon": 5_160_512,  # 2014
     "Tashkent": 2_956_384,  # 2023
 }
-BORDERS = {"US": "CA,MX", "CU": ""}  # GeoNames counts a naval base
+BORDERS = {"US": "CA,MX", "CU": "", "HK": "CN"}  # GeoNames counts a naval base, and forgets Hong Kong's only border
 MIN_POPULATION = 1_000_000
 
 
