@@ -41,8 +41,8 @@ CONTRACTIONS = [
 ]
 CONTRACTED = [(re.compile(pattern), instead) for pattern, instead in CONTRACTIONS]
 NUMBERS = {
-    "a": 1, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10,
-    "eleven": 11, "twelve": 12, "fifteen": 15, "twenty": 20, "thirty": 30, "fifty": 50, "half": 0.5,
+    "a": 1, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9,
+    "ten": 10, "eleven": 11, "twelve": 12, "fifteen": 15, "twenty": 20, "thirty": 30, "fifty": 50, "half": 0.5,
 }  # fmt: skip
 SCALES = {"hundred": 100, "thousand": 1e3, "k": 1e3, "million": 1e6, "millions": 1e6, "m": 1e6, "mil": 1e6, "mio": 1e6}
 UNITS = {
@@ -58,29 +58,34 @@ EMPTY_WORDS = """
 a an the of in on at to for by with from as about is are am was were be been being do does did has have had can
 could will would should may might must shall it its he there here this that these those they them their your you
 yours my me i we us our city place area where people person live lives living lived located situated lie lies
-lying found find come comes coming born home home-city somewhere anywhere exactly currently indeed now ok so
+lying found find come comes coming born home somewhere anywhere exactly currently indeed now ok so
 well anyway hmm hm mm mmm ooh oh ah wow nice cool great alright haha just really actually then right yeah yes
 please kindly thanks thank hello hi hey sir friend let think imagine guess bet suppose believe wonder wondering
 checking see if whether say know tell also quite very pretty rather any some one ones kind kinds type types sort
 usually generally typically normally mostly mainly often all approximately roughly possibly perhaps maybe chance
 big major own like going go get gets got what which how who when why else sounds sound question mind ask asked
-fair considered consider call talking speaking-of ever still way even though guy
+fair considered consider call talking ever still way even though guy
+based reside resides residing celebrate because kids craze mean thing made among able both each using
+long whole entire throughout days day walking distance look looks souls help talk really within
 """
 EMPTY = frozenset(EMPTY_WORDS.split())
 OPENING = re.compile(
-    r"^(?:(?:ok|okay|so|well|hmm+|hm|mm+|oh|ooh|ah|wow|nice|cool|great|alright|haha|and|but|please|excuse me|hello|hi|hey|"
+    r"^(?:(?:ok|okay|so|well|hmm+|hm|mm+|oh|ooh|ah|wow|nice|cool|great|alright|haha|and|but|please|excuse me|"
+    r"hello|hi|hey|"
     r"just checking|let me think|sounds (?:huge|big|small|nice|great|cool)|good|thanks|thank you|now|next question|"
-    r"interesting|i am getting hungry|awesome|come on|c'?mon)\s+)+"
+    r"interesting|awesome|come on|c'?mon)\s+)+"
 )
 POLITE = re.compile(
     r"^(?:(?:could|can|would|will|might|may|please) )?(?:you )?(?:please |kindly |be so kind as to |mind )?"
-    r"(?:tell(?:ing)? me|telling|describe|describing|name|naming|share(?: with me)?|recommend|list|give me|state|explain|let me know)"
+    r"(?:tell(?:ing)? me|telling|describe|describing|name|naming|share(?: with me)?|recommend|list|give me|state|"
+    r"explain|let me know)"
     r"(?: please)?(?: a little| a bit| something| more)*(?: about)? "
     r"|^(?:may|might|can|could) i (?:ask|know|inquire)(?: you)?(?: please)? "
-    r"|^(?:i (?:was|am) (?:just )?(?:wondering|curious)|i wonder|do you mind if i ask|would you mind if i ask|do you know) "
+    r"|^(?:i (?:was|am) (?:just )?(?:wondering|curious)|i wonder|(?:do|would) you mind if i ask|do you know) "
     r"|^(?:would it be|is it) (?:fair|right|correct|true|safe) to say (?:that )?"
     r"|^(?:is it|it is) (?:true|right|correct) that "
-    r"|^(?:would you say|could it be|can it be|am i right|i (?:think|guess|bet|imagine|suppose|assume)|are we talking about|would you (?:consider it|call it))"
+    r"|^(?:would you say|could it be|can it be|am i right|i (?:think|guess|bet|imagine|suppose|assume)|"
+    r"are we talking about|would you (?:consider it|call it))"
     r"(?: that)? "
 )
 WHETHER = re.compile(r"^(?:if|whether|that) ")
@@ -91,6 +96,7 @@ AUXILIARY = re.compile(
 ASKS_FOR_ANY = re.compile(
     r"\b(?:any|anything|something|some|what|which|how)\b|(?:hot|warm|coastal|north|big|small) or (?:a )?\w+"
 )
+BARE_SECRET = re.compile(r"(?:^| )(?:tell me|name|say|reveal) (?:your|the) (?:home )?(?:city|country)$")
 OF_THE_PERSON = re.compile(
     r"\bhow old are you|\byour (?:job|name|age|family|house|wife|husband|work)\b|\bwhere do you work|\bdo you work\b"
 )
@@ -98,7 +104,7 @@ GUESS_FRAME = """
 is it the city you are from your home do live in come i think guess guessing believe bet my answer would could
 can might must be then so called named that of am right born place maybe perhaps this final say were reside by
 any chance to going with for sure ok well hmm yes person people a and finally here does mean we was did grow up
-currently probably surely definitely say saying know now
+currently probably surely definitely resident native most surely say saying know now
 """
 GUESS_WORDS = frozenset(GUESS_FRAME.split())
 
@@ -167,6 +173,8 @@ class Reader:
         guess = _as_guess(marked)
         if guess is not None:
             return guess
+        if BARE_SECRET.search(marked.sentence):
+            return SECRET
         sentence, open_form = _without_opening(marked.sentence)
         if sentence == "@adj0":
             return None  # "Spanish?" may ask for the language or for the country.
@@ -302,21 +310,28 @@ class Rule:
             return None
         left = (sentence[: match.start()] + " " + sentence[match.end() :]).split()
         left = [word for word in left if word not in self.extra]
-        refused = NEGATIONS if self.spare else NEGATIONS | COMPOUNDS
+        refused = REFUSED if self.spare else REFUSED | COMPOUNDS
         if any(word.startswith("@") or word in refused for word in left):
             return None
-        if len(left) > (self.spare if open_form else min(self.spare, 2)):
+        if len(left) > (self.spare or len(sentence.split()) >= LONG):
             return None
         found = {name: values[int(index)] for name, index in match.groupdict().items() if index is not None}
         return self.make(**found)
 
 
-NEGATIONS_WORDS = """
-not no never without except neither nor unless tallest oldest second third fourth highest longest smallest
-airport mayor president king queen visa price prices religion flag team teams born-in moved wear cost expensive
-than country
+LONG = 5  # words; a question as long as this may hold one word of which nothing is known
+
+REFUSED_WORDS = """
+not no never without except neither nor unless tallest oldest second third fourth highest longest smallest airport
+mayor president king queen visa price prices religion flag team teams moved wear cost expensive than country world
+grandfather grandmother mother father brother sister wife husband son daughter children siblings parents house own
+near nearby close night weekend january february march april june july august september october november december
+bigger larger longer older wider taller cleaner colder hotter warmer richer safer farther further fewer less more
+flight twinned contain contains letters growing last yesterday tomorrow today prefer yourself favorite dead war
+western eastern northern southern state province war destroyed bombed red blue cats dogs count
+north south east west architecture restaurant restaurants embassy bordering name names word words vote elections
 """
-NEGATIONS = frozenset(NEGATIONS_WORDS.split())
+REFUSED = frozenset(REFUSED_WORDS.split())
 COMPOUNDS_WORDS = """
 and or but
 """
@@ -404,7 +419,7 @@ SIDES = {
     "west": "(?:further |farther |more )?west(?:ern|erly)?",
 }
 PLACE = "(?:{city}|{country})"
-FROM_THERE = "country resident citizen native hail hails originally nationality region same"
+FROM_THERE = "country homeland passport says resident citizen native hail hails originally nationality region same"
 
 CHECK_RULES: list[Rule] = [
     Rule("(?:between|from) @(?:number|count)(?P<low>\\d+) (?:and|to) @count(?P<high>\\d+)", _between, PEOPLE),
@@ -416,13 +431,14 @@ CHECK_RULES: list[Rule] = [
         "high altitude elevation lie sea level above",
     ),
     Rule(
-        "(?:older than|(?:more than|over|at least)) {years}(?: old| of history| ago)?",
+        "(?:older than|(?:dates? |goes |go )?(?:back )?(?:more than|over|at least)) {years}(?: old| of history| ago)?",
         _founded("founded_before"),
         OLD + " founded established exist existed",
     ),
     Rule("(?:younger than|(?:less than|under)) {years}(?: old| ago)?", _founded("founded_after"), OLD + " founded"),
     Rule(
-        "(?:founded|established|built|created|settled) before (?:the )?(?:year )?(?:{number}|{count}|common era"
+        "(?:founded|established|built|created|settled|exist|existed|around|there) before (?:the )?(?:year"
+        " )?(?:{number}|{count}|common era"
         "|christ|year zero)",
         _founded("founded_before"),
         "exist",
@@ -487,7 +503,8 @@ CHECK_RULES: list[Rule] = [
         "country once formerly former used under time past",
     ),
     Rule(
-        "(?:colonized|colony|colonial)(?: by)?(?: a| an| any)?(?: @area\\d+| foreign| western)?(?: power| country|"
+        "(?:@area\\d+ )?(?:colonized|colony|colonies|colonial)(?: by)?(?: a| an| any)?(?: @area\\d+| foreign|"
+        " western)?(?: power| country|"
         " empire| nation)?",
         _check("colony"),
         "country once formerly former past used time under",
@@ -555,6 +572,8 @@ CHECK_RULES: list[Rule] = [
         _check("river"),
         "river banks bank flow flows run runs through city stand stands crossed",
     ),
+    Rule("{city} (?:close|near|nearby|close by|next door)(?: to)?", _near),
+    Rule("beats? {city}(?: in)?", _compare("bigger"), PEOPLE),
     Rule(
         "rivers?",
         _check("river"),
@@ -562,7 +581,8 @@ CHECK_RULES: list[Rule] = [
         " within middle main",
     ),
     Rule(
-        "country (?:is )?(?:on )?(?:an )?islands?(?: country)?|island (?:country|state)",
+        "country (?:is )?(?:on |made of |made up of |consists? of )?(?:an |many )?islands?(?: country)?|island"
+        " (?:country|state)",
         _check("island_nation"),
         "country",
     ),
@@ -603,7 +623,8 @@ CHECK_RULES: list[Rule] = [
     Rule("rains?(?: a lot| often| frequently| much)?", _check("weather", "rainy"), "lot frequently climate"),
     Rule("humid", _check("weather", "humid"), "climate hot weather"),
     Rule(
-        "(?:hot|warm)(?: and humid)?(?: there| here| in your city)? (?:all|the whole|throughout the|the entire"
+        "(?:hot|warm|sweltering|summery)(?: and humid)?(?: there| here| in your city)? (?:all|the whole|throughout"
+        " the|the entire"
         "|year)(?: the)?(?: year)?(?: round| long)?",
         _check("weather", "hot all year"),
         "climate weather",
@@ -795,9 +816,13 @@ OPEN_RULES: list[Rule] = [
         "city name begin begins start starts end first",
         2,
     ),
-    Rule("where (?:are you|do you come) from|where do you live|where are you(?: now)?", _secret, "exactly precisely"),
+    Rule(
+        "where (?:are you|you are|do you come|you come) from|where (?:do )?you live|where are you(?: now)?",
+        _secret,
+        "exactly precisely",
+    ),
     Rule("capital(?: city)? of (?:your |the )?country|capital of", _secret, ""),
-    Rule("nationality", _secret, ""),
+    Rule("which country|nationality", _secret, "call"),
     Rule(
         "(?:which|what|on|name|any|the|your)? ?(?:countries|neighbors?|neighboring countries|borders?)(?: (?:do"
         "|does|share|border|are|surround|touch))*(?: (?:with|a|your|country|on|to|bordering|neighbors"
@@ -815,7 +840,8 @@ OPEN_RULES: list[Rule] = [
         1,
     ),
     Rule(
-        "populations?|how many (?:\\S+ )?(?:people|live)|number of people|how (?:big|large|populous|populated)",
+        "populations?|headcount|how many (?:\\S+ )?(?:people|live)|number of people|how (?:big|large|populous"
+        "|populated)",
         _ask("population"),
         "many much " + PEOPLE + " live lives reside state size large",
         1,
@@ -834,13 +860,13 @@ OPEN_RULES: list[Rule] = [
         1,
     ),
     Rule(
-        "altitude|elevation|how high|metre above sea level|above sea level",
+        "altitude|elevation|how high|how many metre|how far up|metre above sea level|above sea level",
         _ask("altitude"),
         "sea level above high altitude elevation",
         1,
     ),
     Rule(
-        "currency|currencies|money|cash|legal tender|pay with",
+        "currency|currencies|(?<!its )(?<!earn )money|cash|coins?|banknotes?|notes|legal tender|pay with",
         _ask("currency"),
         "country use used called pay unit national legal tender bring local need official accepted",
         1,
@@ -853,7 +879,8 @@ OPEN_RULES: list[Rule] = [
         2,
     ),
     Rule(
-        "landmarks?|sights|sightseeing|attractions?|monuments?|famous (?:buildings?|places?|sights?)|(?:which"
+        "landmarks?|sights|photo(?:s| spots| opportunities)|spots|sightseeing|attractions?|monuments?|famous"
+        " (?:buildings?|places?|sights?)|(?:which"
         "|what) buildings?",
         _ask("landmark"),
         "famous iconic architectural emblem main must see popular best tourist visit visitors should would most"
@@ -868,13 +895,14 @@ OPEN_RULES: list[Rule] = [
         2,
     ),
     Rule(
-        "histor(?:y|ical|ic)|past|founded|how old is|founder|founding|come about|origins?|established",
+        "histor(?:y|ical|ic)|past|founded|how old is|founder|founding|come about|legends?|began|begin|origins?"
+        "|established",
         _ask("history"),
         "significance important event old long ago describe city founded share interesting little bit historical began",
         2,
     ),
     Rule(
-        "festivals?|holidays?|celebrat(?:e|ion|ions|ed)|events?|part(?:y|ies)|carnivals?",
+        "festivals?|fireworks|holidays?|celebrat(?:e|ion|ions|ed)|events?|part(?:y|ies)|carnivals?",
         _ask("festival"),
         "biggest celebrate important annual traditional year take takes place observed happen during every main"
         " most festivals special about described held famous cultural big favorite look forward",
@@ -882,7 +910,7 @@ OPEN_RULES: list[Rule] = [
     ),
     Rule(
         "climates?|weather|temperatures?|winters?|summers?|seasons?|rain|hot or cold|how (?:cold|hot|warm)"
-        "|climatic|coat",
+        "|climatic|coat|mittens|gloves|umbrella",
         _ask("climate"),
         "like prevailing conditions characterize expect rain need cold hot warm gets get summer winter snow much"
         " year climate weather seasons temperature does usual average or",
@@ -904,7 +932,7 @@ OPEN_RULES: list[Rule] = [
     ),
     Rule(
         "transport(?:ation)?|get around|gets around|getting around|commute|commuting|public transit|travel around"
-        "|move around|go to work|get to work|traffic|bus or train",
+        "|move around|travel (?:from|within|inside|in|across)|go to work|get to work|traffic|bus or train",
         _ask("transport"),
         "public means main common commonly used use best way work morning travel bus train system network people"
         " transportation describe city usual traffic",
@@ -926,7 +954,8 @@ OPEN_RULES: list[Rule] = [
         2,
     ),
     Rule(
-        "landscapes?|terrain|surroundings?|nature|natural|geography|geographical features?|scenery|topography"
+        "landscapes?|flat or hilly|hilly or flat|terrain|surroundings?|nature|natural|geography|geographical"
+        " features?|scenery|topography"
         "|environment|mountains or",
         _ask("nature"),
         "near close look looks like main features describe around landscape surroundings surrounding city natural"
@@ -934,7 +963,8 @@ OPEN_RULES: list[Rule] = [
         2,
     ),
     Rule(
-        "industr(?:y|ies)|econom(?:y|ic)|jobs?|for a living|work(?:s)? (?:in|as)|work(?: in)? mostly|employers?"
+        "earns?(?: its| their)? (?:money|living)|industr(?:y|ies)|econom(?:y|ic)|jobs?|for a living|work(?:s)?"
+        " (?:in|as)|work(?: in)? mostly|employers?"
         "|occupations?|companies|businesses|work",
         _ask("work"),
         "main principal local drives basis people most do big important employers based industry industries"
