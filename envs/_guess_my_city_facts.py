@@ -232,7 +232,7 @@ class Names:
         self._spelled = {form.replace(" ", "").replace("'", "") for form in latin}
         self._other = [form for form in plain if not form.isascii()]
         # "us" is a pronoun unless it is written in capitals.
-        self._capitals = re.compile(r"(?<!\w)(?:US|U\.S\.?|USA|UK|LA)(?!\w)") if "usa" in plain else None
+        self._capitals = re.compile(r"(?<!\w)(?:US|U\.S\.?|USA|UK|LA|L\.A\.?)(?!\w)") if "usa" in plain else None
 
     def found_in(self, text: str) -> bool:
         """Return whether the text holds one of the words."""
@@ -246,9 +246,9 @@ class Names:
 
 
 def _pattern(form: str) -> str:
-    """Return a pattern for one form; "North America" is a continent, not the country."""
+    """Return a pattern for one form; "North America" and "the Americas" are not the country."""
     words = re.escape(form).replace(r"\ ", r"[\s_-]+").replace("'", "'?")
-    return rf"(?<!north )(?<!south )(?<!latin ){words}" if form.startswith("america") else words
+    return rf"(?<!north )(?<!south )(?<!latin ){words}(?!s\b)" if form == "america" else words
 
 
 class City:

@@ -150,7 +150,7 @@ class Planner:
                     total += self._plan(left & mask)[0]
             if total < fewest:
                 fewest, best = total, query
-            if fewest == size:
+            if fewest == size > FEW:
                 return fewest, best
         for number in range(first, left.bit_length()) if size <= FEW or best is None else ():
             if left >> number & 1:

@@ -180,7 +180,7 @@ class Reader:
             return None  # "Spanish?" may ask for the language or for the country.
         for rules in _rules_for(sentence, open_form):
             for rule in rules:
-                query = rule.read(sentence, marked.values, open_form)
+                query = rule.read(sentence, marked.values)
                 if query is not None:
                     return query
         return None
@@ -303,7 +303,7 @@ class Rule:
         self.extra = EMPTY | set(extra.split())
         self.spare = spare
 
-    def read(self, sentence: str, values: list[Any], open_form: bool) -> Query | None:
+    def read(self, sentence: str, values: list[Any]) -> Query | None:
         """Return the query, None where the rule does not account for the sentence."""
         match = self.pattern.search(sentence)
         if match is None:
@@ -406,7 +406,10 @@ def _capital(**found: Any) -> Query | None:
     return nation
 
 
-MORE = "(?:more|over|above|exceeds?|exceeding|beyond|larger|bigger|greater|higher|at least|in excess of|upwards of)(?: than| of)?"
+MORE = (
+    "(?:more|over|above|exceeds?|exceeding|beyond|larger|bigger|greater|higher|at least|in excess of|upwards of)"
+    "(?: than| of)?"
+)
 LESS = "(?:less|fewer|under|below|smaller|lower|at most|beneath)(?: than)?"
 OLD = "old age history city ago"
 PEOPLE = "population people big large larger huge size populous number inhabited populated total bigger home"
@@ -426,7 +429,7 @@ CHECK_RULES: list[Rule] = [
     Rule(f"{MORE} {{count}}", _check("people_over"), PEOPLE),
     Rule(f"{LESS} {{count}}", _check("people_under"), PEOPLE),
     Rule(
-        f"{MORE.replace('than| of', 'than| of')} {{metre}}(?: above(?: the)? sea level)?",
+        f"{MORE} {{metre}}(?: above(?: the)? sea level)?",
         _check("altitude_over"),
         "high altitude elevation lie sea level above",
     ),

