@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 # Topics whose answers anybody can compare with a map; what is told on the others must be recognised.
-PLAIN_TOPICS = frozenset(("continent", "region", "population", "language", "currency", "timezone", "altitude"))
+PLAIN_TOPICS = frozenset(("continent", "region", "population", "language", "currency", "timezone", "altitude", "age"))
 WIDTH = 12
 FEW = 5  # so few cities are left that guessing one may be as good as asking
 MAX_PLANS = 100_000

@@ -820,9 +820,9 @@ OPEN_RULES: list[Rule] = [
         2,
     ),
     Rule(
-        "where (?:are you|you are|do you come|you come) from|where (?:do )?you live|where are you(?: now)?",
+        "^where (?:are you|you are|do you come|you come) from(?: exactly| precisely)?$"
+        "|^where (?:do )?you live(?: exactly| precisely)?$|^where are you(?: now)?$",
         _secret,
-        "exactly precisely",
     ),
     Rule("capital(?: city)? of (?:your |the )?country|capital of", _secret, ""),
     Rule("which country|nationality", _secret, "call"),
@@ -898,8 +898,14 @@ OPEN_RULES: list[Rule] = [
         2,
     ),
     Rule(
-        "histor(?:y|ical|ic)|past|founded|how old is|founder|founding|come about|legends?|began|begin|origins?"
-        "|established",
+        "how old(?: is)?|(?:what year|when) (?:was|were|is) (?:your |the |it ?)*(?:city )?(?:founded|established|built|created)"
+        "|the age of|how many years(?: old)?",
+        _ask("age"),
+        "old founded city age",
+        1,
+    ),
+    Rule(
+        "histor(?:y|ical|ic)|past|founded|founder|founding|come about|legends?|began|begin|origins?|established",
         _ask("history"),
         "significance important event old long ago describe city founded share interesting little bit historical began",
         2,

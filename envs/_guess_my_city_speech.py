@@ -4,6 +4,7 @@ import json
 from importlib import resources
 from typing import Any
 
+THIS_YEAR = 2025
 SPEECH: dict[str, Any] = json.loads(
     (resources.files("lmgym.envs") / "data" / "cities_speech.json").read_text(encoding="utf-8")
 )
@@ -114,7 +115,14 @@ def _altitude(city: Any) -> str:
     return f"{round(metres, -2 if metres >= 250 else -1) or 5:,}"
 
 
+def _age(city: Any) -> str:
+    """Rounded to the hundred, to ten for a young city."""
+    years = THIS_YEAR - city.row["founded"]
+    return f"{round(years, -1 if years < 300 else -2):,}"
+
+
 TOLD = {
+    "age": _age,
     "water": _water,
     "language": _languages,
     "population": _people,
