@@ -898,8 +898,8 @@ OPEN_RULES: list[Rule] = [
         2,
     ),
     Rule(
-        "how old(?: is)?|(?:what year|when) (?:was|were|is) (?:your |the |it ?)*(?:city )?(?:founded|established|built|created)"
-        "|the age of|how many years(?: old)?",
+        "how old(?: is)?|(?:what year|when) (?:was|were|is) (?:your |the |it ?)*(?:city )?"
+        "(?:founded|established|built|created)|the age of|how many years(?: old)?",
         _ask("age"),
         "old founded city age",
         1,

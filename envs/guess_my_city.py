@@ -142,7 +142,10 @@ class GuessMyCity(TextEnv):
         cities: "all" (100) or "mini" (16 cities, eleven questions with one answer each, 8 turns).
         oracle: "embedded" (the tables), or a language model as in `lmgym.oracle`. A guess is judged by the game.
     How right the answers are:
-        `fidelity()` counts it on held-out questions that were written before the reader of questions was.
+        `fidelity()` counts it on held-out questions. Most were written before the reader of questions was, by the
+        same author; those of style `fresh` after it, and the rules for reading were not tuned on either. A
+        question in words that nobody thought of is declined; so are more of them than these figures show, the
+        more fanciful the wording.
     Departures from LMRL-Gym (arXiv 2311.18232; its released code):
         Answers are open as in the paper (code: yes or no), the game can be won, no answer gives the name away, and
         all 100 cities are played (code: 99); spellings are corrected. No model of billions of parameters is
@@ -301,7 +304,12 @@ class GuessMyCity(TextEnv):
         return self._table.asked[choice][0]
 
     def fidelity(self) -> Mapping[str, float]:
-        """Return how the reader and the tables do on the held-out questions (`held_out_scores`)."""
+        """Return how the reader and the tables do on the held-out questions (`held_out_scores`).
+
+        Empty for the small game, which speaks of few of their matters, and where a language model answers.
+        """
+        if self._size == "mini" or self._oracle is not None:
+            return {}
         return held_out_scores("cities_heldout.csv")
 
     def render(self) -> str | None:
@@ -422,7 +430,7 @@ def _reference(turns: int, data: float, success: float, length: float, best: flo
 
 REFERENCES = {
     "all": _reference(
-        20, -18.05, 0.532, 18.58, -1.0, "expert(), exact mean over all cities (tests/test_guess_my_city.py)"
+        20, -18.02, 0.531, 18.56, -1.0, "expert(), exact mean over all cities (tests/test_guess_my_city.py)"
     ),
     "mini": _reference(
         8, -6.24, 0.664, 6.90, -2.0, "expert(), exact mean over all cities (tests/test_guess_my_city.py)"
