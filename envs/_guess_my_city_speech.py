@@ -5,6 +5,7 @@ from importlib import resources
 from typing import Any
 
 THIS_YEAR = 2025
+NAMED_AFTER_CITIES = ("Cantonese", "Shanghainese")
 SPEECH: dict[str, Any] = json.loads(
     (resources.files("lmgym.envs") / "data" / "cities_speech.json").read_text(encoding="utf-8")
 )
@@ -85,8 +86,10 @@ def _water(city: Any) -> str:
 def _languages(city: Any) -> str:
     """The languages that do not give the country away; the others are left out where one is left to name."""
     safe = [language for language in city.row["languages"] if not city.secret.found_in(language)]
-    hidden = len(safe) < len(city.row["languages"])
-    return _listed([*safe, "the national language"] if safe and hidden else safe or city.row["languages"])
+    hidden = [language for language in city.row["languages"] if language not in safe]
+    if not safe or not hidden:
+        return _listed(safe or hidden)
+    return _listed([*safe, "the local dialect" if hidden[0] in NAMED_AFTER_CITIES else "the national language"])
 
 
 def _people(city: Any) -> str:

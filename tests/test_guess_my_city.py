@@ -393,6 +393,8 @@ def test_an_answer_that_would_hold_the_country_is_deflected() -> None:
     assert said in DEFLECTED
     assert info["deflected"] == 1
     assert asked("Tokyo", "Do people there speak Japanese?")[0].startswith("Yes, ")
+    assert "Mandarin and the local dialect" in asked("Shanghai", "What language do people speak in your city?")[0]
+    assert "Sundanese and the national language" in asked("Bogor", "What language do you speak?")[0]
     assert "Marathi" in asked("Mumbai", "What language do people speak in your city?")[0]
 
 
