@@ -142,10 +142,12 @@ class GuessMyCity(TextEnv):
         cities: "all" (100) or "mini" (16 cities, eleven questions with one answer each, 8 turns).
         oracle: "embedded" (the tables), or a language model as in `lmgym.oracle`. A guess is judged by the game.
     How right the answers are:
-        `fidelity()` counts it on held-out questions. Most were written before the reader of questions was, by the
-        same author; those of style `fresh` after it, and the rules for reading were not tuned on either. A
-        question in words that nobody thought of is declined; so are more of them than these figures show, the
-        more fanciful the wording.
+        `fidelity()` counts it on held-out questions. Most were written before the reader of questions, by the same
+        author. At first, 98.6 % of 428 were answered, 98.3 % of these rightly; those seen to go wrong were then
+        moved to the development questions and mended, so that the figure of today flatters. The 88 of style
+        `fresh` were written after the reader and are untouched: the share right among them is the fairer one.
+        Of 92 questions in deliberately fanciful words (now `late` in the development file) it answered 47 % at
+        first, 97.7 % of these rightly: what is worded in a way that nobody thought of is declined.
     Departures from LMRL-Gym (arXiv 2311.18232; its released code):
         Answers are open as in the paper (code: yes or no), the game can be won, no answer gives the name away, and
         all 100 cities are played (code: 99); spellings are corrected. No model of billions of parameters is

@@ -259,7 +259,7 @@ def test_only_a_few_answers_are_deflected_although_a_field_was_asked_for() -> No
 
 
 def test_held_out_questions_are_answered_and_rightly() -> None:
-    """The questions were written before the reader, those of style `fresh` after it; it was not tuned on either."""
+    """How the questions came about, and what their figures are worth, is told in the docstring of the game."""
     items = held_out_questions("cities_heldout.csv")
     assert len(items) >= 500
     assert len({item["style"] for item in items}) >= 8
