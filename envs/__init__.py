@@ -65,3 +65,11 @@ register(
 # No `max_episode_steps`: the buyer decides at the last turn.
 register("lmgym/CarDealer-v0", entry_point="lmgym.envs.car_dealer:CarDealer")
 register("lmgym/CarDealerMini-v0", entry_point="lmgym.envs.car_dealer:CarDealer", kwargs={"size": "mini"})
+
+# No `max_episode_steps`, as for Wordle: the last question ends the game.
+register("lmgym/GuessMyCity-v0", entry_point="lmgym.envs.guess_my_city:GuessMyCity")
+register(
+    "lmgym/GuessMyCityMini-v0",
+    entry_point="lmgym.envs.guess_my_city:GuessMyCity",
+    kwargs={"cities": "mini"},
+)
