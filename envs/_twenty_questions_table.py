@@ -67,6 +67,8 @@ class Attribute:
     phrasings: tuple[str, ...]
     yes: int
     debatable: int
+    fixed: frozenset[str] = frozenset()
+    """The phrasings that are recognised word by word only: a like question may well mean something else."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,19 @@ class Table:
     def everything(self) -> int:
         """The set of all objects."""
         return (1 << len(self.items)) - 1
+
+    def compare(self, measure: str, what: str) -> int | None:
+        """Return the objects that have more of a measure than a thing or an amount, or that fit into it.
+
+        None where the thing is not known.
+        """
+        thing = self.other_things.get(what)
+        if measure == "fits":
+            return fitting(self.items, thing)[0] if thing else None
+        if measure == "invented":
+            return invented_after(self.items, int(what))[0] if what.lstrip("-").isdigit() else None
+        limit = getattr(thing, measure) if thing else _amount(measure, what)
+        return None if limit is None else compared(self.items, measure, limit)[0]
 
     def unseparated(self) -> list[tuple[str, str]]:
         """Return the pairs of objects that no attribute tells apart."""
@@ -151,13 +166,19 @@ def _read_attributes(text: str, items: Sequence[Item], things: dict[str, Measure
     for name, lines in _sections(text):
         rules = [line for line in lines if line[0] in "<>"]
         if rules:
-            attribute = _measured(name, rules[0], items, things)
+            attribute = _measured(name, rules[0], items, things, lines)
         else:
             yes, debatable = (
                 sets.read(" , ".join(line[1:] for line in lines if line[0] == mark), name) for mark in "=~"
             )
-            asked = [phrasing for line in lines if line[0] not in "=~" for phrasing in expanded(line)]
-            attribute = Attribute(name, tuple(dict.fromkeys(asked)), yes, debatable)
+            asked = {
+                phrasing: line[0] == "!"
+                for line in lines
+                if line[0] not in "=~"
+                for phrasing in expanded(line.lstrip("! "))
+            }
+            fixed = frozenset(phrasing for phrasing, is_fixed in asked.items() if is_fixed)
+            attribute = Attribute(name, tuple(asked), yes, debatable, fixed)
         sets.named[f"&{name}"] = attribute.yes
         yield attribute
 
@@ -196,6 +217,23 @@ class _Sets:
                 chosen &= ~self.named[name]
             members |= chosen
         return members
+
+
+UNITS = {
+    "weight": {"pound": 0.4536, "lb": 0.4536, "kilogram": 1, "kilo": 1, "kg": 1, "gram": 0.001, "ton": 1000, "ounce": 0.0283},
+    "longest": {"inch": 2.54, "foot": 30.48, "feet": 30.48, "meter": 100, "metre": 100, "centimeter": 1, "cm": 1},
+    "price": {"": 1, "dollar": 1},
+}
+UNITS["height"] = UNITS["longest"]
+
+
+def _amount(measure: str, text: str) -> float | None:
+    """Return an amount such as `10 pounds` in the unit of the table, None where it is none."""
+    match = re.fullmatch(r"(\d{1,12}(?:\.\d{1,6})?|a|one|ten|hundred) ?([a-z]*?)(?:es|s)?", text)
+    if not match or match.group(2) not in UNITS.get(measure, {}):
+        return None
+    words = {"a": 1, "one": 1, "ten": 10, "hundred": 100}
+    return float(words.get(match.group(1), 0) or match.group(1)) * UNITS[measure][match.group(2)]
 
 
 def members(chosen: int) -> list[int]:
@@ -270,9 +308,11 @@ COMPARISONS = {
 """Phrasings of the attributes that are computed, with alternatives as in the file of attributes."""
 
 
-def _measured(name: str, rule: str, items: Sequence[Item], things: dict[str, Measures]) -> Attribute:
-    """Return the attribute of a line `> measure limit` or `< fits a thing`."""
-    _, measure, limit = rule.split(" ", 2)
+def _measured(
+    name: str, rule: str, items: Sequence[Item], things: dict[str, Measures], lines: Sequence[str]
+) -> Attribute:
+    """Return the attribute of a line `> measure limit`, `< measure limit` or `> fits a thing`."""
+    sign, measure, limit = rule.split(" ", 2)
     thing = things.get(limit.removeprefix("a "))
     measure = {"length": "longest"}.get(measure, measure)
     if measure == "fits":
@@ -283,5 +323,8 @@ def _measured(name: str, rule: str, items: Sequence[Item], things: dict[str, Mea
     else:
         value = getattr(thing, measure) if thing is not None else float(limit.split()[0])
         yes, near = compared(items, measure, value)
-    asked = [phrasing for line in COMPARISONS[measure] for phrasing in expanded(line.format(limit))]
-    return Attribute(name, tuple(asked), yes, near)
+    if sign == "<":
+        yes = (1 << len(items)) - 1 & ~yes
+    own = [phrasing for line in lines if line[0] not in "<>" for phrasing in expanded(line)]
+    made = [phrasing for line in COMPARISONS[measure] for phrasing in expanded(line.format(limit))]
+    return Attribute(name, tuple(own or made), yes, near, frozenset() if own else frozenset(made))
