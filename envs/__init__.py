@@ -61,3 +61,11 @@ register(
     kwargs={"starts": "simple_endgames"},
     max_episode_steps=20,
 )
+
+# Like Wordle, 20 Questions ends itself at the last question.
+register("lmgym/TwentyQuestions-v0", entry_point="lmgym.envs.twenty_questions:TwentyQuestions")
+register(
+    "lmgym/TwentyQuestionsMini-v0",
+    entry_point="lmgym.envs.twenty_questions:TwentyQuestions",
+    kwargs={"objects": "mini", "turns": 10},
+)

@@ -304,8 +304,7 @@ class Reader:
         vocabulary.update(word for name in others for word in name.split())
         self._spelling = Spelling(vocabulary)
         self._read: dict[str, Reading | None] = {}
-        for phrasing, yes in self._exact.items():
-            self._read[f"{phrasing.capitalize()}?"] = Reading(yes)
+        self._learned: dict[str, Reading] = {}
 
     def _index(self, phrasings: Sequence[tuple[str, int]]) -> None:
         """Weigh words by how many meanings they occur in, and note which phrasings they occur in."""
@@ -331,14 +330,18 @@ class Reader:
             for token in sorted(bag):
                 self._where.setdefault(token, []).append(number)
 
+    def learn(self, text: str, reading: Reading) -> None:
+        """Note what a question means, to answer it without reading it."""
+        self._learned[text] = reading
+
     def read(self, text: str) -> Reading | None:
         """Return what a question means, None where it is not understood."""
-        try:
-            return self._read[text]
-        except KeyError:
-            pass
+        if text in self._learned:
+            return self._learned[text]
         if len(text) > MAX_LETTERS:
             return None
+        if text in self._read:
+            return self._read[text]
         if len(self._read) > MAX_CACHED:
             self._read.clear()
         reading = self._read[text] = self._understand(plain(text))
