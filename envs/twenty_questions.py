@@ -41,10 +41,10 @@ MINI_ATTRIBUTES = (
 MINI_PHRASINGS = 2
 
 ASKERS = (
-    Asker(0.18, width=6, guess_at=2),
-    Asker(0.29, width=2, walks=True),
-    Asker(0.26, width=2, guess_after=7),
-    Asker(0.27, width=2, repeats=0.5),
+    Asker(0.17, width=10, guess_at=2),
+    Asker(0.31, width=2, walks=True),
+    Asker(0.22, width=2, guess_after=7),
+    Asker(0.30, width=2, repeats=0.5),
 )
 MINI_ASKERS = (
     Asker(0.3, width=4, guess_at=2),
