@@ -129,7 +129,9 @@ class Player:
 
     def _walk(self, chance: np.random.Generator) -> str:
         if not self.order:
-            self.order = tuple(self.book.categories[int(index)] for index in chance.permutation(len(self.book.categories)))
+            self.order = tuple(
+                self.book.categories[int(index)] for index in chance.permutation(len(self.book.categories))
+            )
         self.walked += 1
         return self._say(self.order[self.walked - 1], chance)
 

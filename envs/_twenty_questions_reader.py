@@ -84,7 +84,9 @@ KEEP = frozenset(
 VOWEL = re.compile(r"[aeiouy]")
 
 # Verbs whose meaning turns with the side on which the object stands: it eats, or it is eaten.
-TWO_SIDED = frozenset("sleep eat drink carry wear throw ride drive hunt kill read climb hear smell touch paint draw feed".split())
+TWO_SIDED = frozenset(
+    "sleep eat drink carry wear throw ride drive hunt kill read climb hear smell touch paint draw feed".split()
+)
 DOER = re.compile(r"^(?:(?:does|do|can|could|will|would|did|may|might) )?it (?:can |usually |typically |to )?([a-z]+)")
 
 
@@ -211,8 +213,12 @@ TAG = re.compile(
 )
 COURTESY = re.compile(r"^(?:it is|it has|it|you|people|we|they)\b")
 ARTICLE = r"(?:(?:a|an|the|some|my|your|any|one|simply|called|named|maybe|(?:pair|piece|set) of)\b ?)*"
-GUESS = re.compile(rf"^(?:(?:is|was|are|can|could|may|might|must|would|will) )?(?:it )?(?:be |is |has to be )?({ARTICLE})(.+)$")
-NOT_IT = re.compile(r"^(is|are|does|do|has|have|can|could|would|was|did|will|should) not (?=(?:it|you|people|one|we)\b)")
+GUESS = re.compile(
+    rf"^(?:(?:is|was|are|can|could|may|might|must|would|will) )?(?:it )?(?:be |is |has to be )?({ARTICLE})(.+)$"
+)
+NOT_IT = re.compile(
+    r"^(is|are|does|do|has|have|can|could|would|was|did|will|should) not (?=(?:it|you|people|one|we)\b)"
+)
 OPPOSITES = (
     (
         re.compile(
@@ -236,7 +242,9 @@ NARROWED = re.compile(
 LINKS = {"that": "it", "which": "it", "with": "does it have", "having": "does it have"}
 ADJECTIVE = re.compile(r"^((?:is it|it is|it) (?:a |an |the )?)([a-z]+) ([a-z]+(?: [a-z]+)?)$")
 RELATIVE = frozenset("big large huge small little tiny heavy light long short tall fast slow old new".split())
-START_LETTER = re.compile(r"\b(?:start|starts|begin|begins|beginning|starting) with (?:the |a |an )?(?:letter )?([a-z])$")
+START_LETTER = re.compile(
+    r"\b(?:start|starts|begin|begins|beginning|starting) with (?:the |a |an )?(?:letter )?([a-z])$"
+)
 MORE = {
     "bigger": ("volume", 1), "larger": ("volume", 1), "greater": ("volume", 1), "smaller": ("volume", -1),
     "littler": ("volume", -1), "tinier": ("volume", -1), "heavier": ("weight", 1), "lighter": ("weight", -1),
@@ -250,13 +258,19 @@ COMPARATIVE = {
 }  # fmt: skip
 MORE_ADJECTIVE = re.compile(rf"\b(more|less) ({'|'.join(COMPARATIVE)})\b")
 OTHER_SIDE = re.compile(r"^(?:is|are) (?!it\b)((?:a|an|the|my|your) [a-z ]+?) (" + "|".join(MORE) + r") than it$")
-COMPARED = re.compile(rf"\b({'|'.join(MORE)})(?: in (?:size|weight|height|length|price))? than (?:that of |the (?:size|weight|mass) of )?(.+)$")
-WEIGHS = re.compile(r"\b(?:weigh|weighs|weight|mass)\b.*?\b(more|less|over|under|above|below|greater)\b(?: than)? (?:that of )?(.+)$")
+COMPARED = re.compile(
+    rf"\b({'|'.join(MORE)})(?: in (?:size|weight|height|length|price))? than (?:that of |the (?:size|weight|mass) of )?(.+)$"
+)
+WEIGHS = re.compile(
+    r"\b(?:weigh|weighs|weight|mass)\b.*?\b(more|less|over|under|above|below|greater)\b(?: than)? (?:that of )?(.+)$"
+)
 COSTS = re.compile(
     r"\b(?:cost|costs|price|priced|worth|buy|bought|purchase|purchased|sold|sell|sells|pay|expensive|valued?|dollars|\$).*?"
     r"\b(more|less|over|under|above|below|at least)\b(?: than)? \$? ?([a-z0-9, ]+?)(?: dollars| dollar| bucks| usd| euros)?$"
 )
-FITS = re.compile(r"\b(?:fit|fits|fitted|put|carry|carried|keep|kept|hold|held|stored?|squeezed?)\b.*?\b(?:in|into|inside|within) (.+)$")
+FITS = re.compile(
+    r"\b(?:fit|fits|fitted|put|carry|carried|keep|kept|hold|held|stored?|squeezed?)\b.*?\b(?:in|into|inside|within) (.+)$"
+)
 WHEN = re.compile(
     r"\b(?:invent|invented|exist|existed|around|made|created|discovered|developed|known|appear|appeared|introduced)\b.*?"
     r"\b(before|after|since|prior to|until|in|during|by)\b (.+)$"
@@ -300,7 +314,12 @@ class Reader:
         self._index(source.phrasings)
         vocabulary = Counter(word for phrasing in self._exact for word in plain(phrasing).split())
         others = [*self._guesses, *source.things, *source.words.known, *source.words.fillers, *INTERJECTIONS]
-        others += [*MORE, *COMPARATIVE, *NUMBERS, *"than without lacking cost weigh fit start letter century year".split()]
+        others += [
+            *MORE,
+            *COMPARATIVE,
+            *NUMBERS,
+            *"than without lacking cost weigh fit start letter century year".split(),
+        ]
         vocabulary.update(word for name in others for word in name.split())
         self._spelling = Spelling(vocabulary)
         self._read: dict[str, Reading | None] = {}
@@ -636,7 +655,23 @@ def _turned(comparative: str) -> str:
 def _bare(thing: str) -> str:
     """Return the name of a thing without articles and adjectives that change nothing."""
     words = thing.strip(" ,").split()
-    while words and words[0] in ("a", "an", "the", "my", "your", "one", "typical", "normal", "standard", "regular", "average", "year", "someone", "early", "late"):
+    while words and words[0] in (
+        "a",
+        "an",
+        "the",
+        "my",
+        "your",
+        "one",
+        "typical",
+        "normal",
+        "standard",
+        "regular",
+        "average",
+        "year",
+        "someone",
+        "early",
+        "late",
+    ):
         del words[0]
     while words and words[-1] in ("is", "s", "do", "does", "size", "easily", "comfortably"):
         del words[-1]

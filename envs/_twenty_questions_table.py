@@ -220,7 +220,16 @@ class _Sets:
 
 
 UNITS = {
-    "weight": {"pound": 0.4536, "lb": 0.4536, "kilogram": 1, "kilo": 1, "kg": 1, "gram": 0.001, "ton": 1000, "ounce": 0.0283},
+    "weight": {
+        "pound": 0.4536,
+        "lb": 0.4536,
+        "kilogram": 1,
+        "kilo": 1,
+        "kg": 1,
+        "gram": 0.001,
+        "ton": 1000,
+        "ounce": 0.0283,
+    },
     "longest": {"inch": 2.54, "foot": 30.48, "feet": 30.48, "meter": 100, "metre": 100, "centimeter": 1, "cm": 1},
     "price": {"": 1, "dollar": 1},
 }
@@ -291,8 +300,18 @@ def invented_after(items: Sequence[Item], year: int) -> tuple[int, int]:
 
 COMPARISONS = {
     "volume": ("is it (bigger|larger) than {0}", "would you say it is bigger than {0}", "is {0} smaller than it"),
-    "longest": ("is it longer than {0}", "does it measure more than {0} from end to end", "is {0} shorter than it", "is it longer than {0} is long"),
-    "weight": ("is it heavier than {0}", "does it weigh more than {0}", "is {0} lighter than it", "is its weight more than {0}"),
+    "longest": (
+        "is it longer than {0}",
+        "does it measure more than {0} from end to end",
+        "is {0} shorter than it",
+        "is it longer than {0} is long",
+    ),
+    "weight": (
+        "is it heavier than {0}",
+        "does it weigh more than {0}",
+        "is {0} lighter than it",
+        "is its weight more than {0}",
+    ),
     "price": (
         "does it (usually|) cost (more than|over) ${0}",
         "is it more expensive than {0} dollars",
