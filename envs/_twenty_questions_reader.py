@@ -211,7 +211,6 @@ SENTENCES = re.compile(r"[.!?;:\n]+")
 TAG = re.compile(
     r"[ ,]+(?:right|correct|true|yes|no|or not|(?:is|does|do|can|are|was|has|would) (?:not )?(?:it|they|you|one))$"
 )
-COURTESY = re.compile(r"^(?:it is|it has|it|you|people|we|they)\b")
 ARTICLE = r"(?:(?:a|an|the|some|my|your|any|one|simply|called|named|maybe|(?:pair|piece|set) of)\b ?)*"
 GUESS = re.compile(
     rf"^(?:(?:is|was|are|can|could|may|might|must|would|will) )?(?:it )?(?:be |is |has to be )?({ARTICLE})(.+)$"
@@ -269,7 +268,9 @@ COSTS = re.compile(
     r"\b(more|less|over|under|above|below|at least)\b(?: than)? \$? ?([a-z0-9, ]+?)(?: dollars| dollar| bucks| usd| euros)?$"
 )
 FITS = re.compile(
-    r"\b(?:fit|fits|fitted|put|carry|carried|keep|kept|hold|held|stored?|squeezed?)\b.*?\b(?:in|into|inside|within) (.+)$"
+    r"\bfit(?:s|ted)?\b.*?\b(?:in|into|inside|within) (.+)$|"
+    r"\b(?:put|carry|carried|hold|held)\b.*?\b(?:in|into|inside|within) "
+    r"((?:a|an|the|my|your|one) (?:pocket|backpack|rucksack|bag|school bag|purse|handbag|suitcase|shoe ?box|hand|palm))$"
 )
 WHEN = re.compile(
     r"\b(?:invent|invented|exist|existed|around|made|created|discovered|developed|known|appear|appeared|introduced)\b.*?"
@@ -282,11 +283,17 @@ NUMBERS = {
     "eighteenth": 18, "nineteenth": 19, "twentieth": 20, "first": 21,
 }  # fmt: skip
 THIS_YEAR = 2024
+COMPARING = (
+    "than then without lacking cost price worth weigh weight mass fit start begin letter year ago century dollar bucks "
+    "more less over under above below least before after since prior until during exist invent discovered introduced "
+    "inside within"
+)
 
 
 class Source(NamedTuple):
-    """What a reader is made of: for each object its names; phrasings with the objects they are true of, and
-    such that count word by word only; names of other things; English; and who compares: (measure, what with) -> objects that have more, None if unknown."""
+    """What a reader is made of: for each object its names; phrasings with the objects they are true of, and such
+    that count word by word only; things that are no object of the game; English; and who compares: (measure, what
+    with) -> the objects that have more, None if it cannot tell; names of what may be compared with."""
 
     names: Sequence[Sequence[str]]
     phrasings: Sequence[tuple[str, int]]
@@ -314,12 +321,7 @@ class Reader:
         self._index(source.phrasings)
         vocabulary = Counter(word for phrasing in self._exact for word in plain(phrasing).split())
         others = [*self._guesses, *source.things, *source.words.known, *source.words.fillers, *INTERJECTIONS]
-        others += [
-            *MORE,
-            *COMPARATIVE,
-            *NUMBERS,
-            *"than without lacking cost weigh fit start letter century year".split(),
-        ]
+        others += [*MORE, *COMPARATIVE, *NUMBERS, *COMPARING.split()]
         vocabulary.update(word for name in others for word in name.split())
         self._spelling = Spelling(vocabulary)
         self._read: dict[str, Reading | None] = {}
@@ -435,10 +437,8 @@ class Reader:
         if not match or match.group(2) not in self._guesses:
             return None
         name, index = match.group(2), self._guesses[match.group(2)]
-        bare = not match.group(1)
-        if bare and (f"is it {name}" in self._exact or tuple(self._words.tokens(name)) in self._sorted):
-            # `Is it orange?` is no guess, `Orange?` might be one.
-            return None
+        if not match.group(1) and f"is it {name}" in self._exact:
+            return None  # `Is it orange?` asks for the colour; `Orange?` might be either.
         return Reading(1 << index, index) if index >= 0 else Reading(0)
 
     def _comparison(self, question: str) -> int | None:
@@ -464,7 +464,7 @@ class Reader:
         return None if amount is None else self._side(more, self._compare("price", str(amount)))
 
     def _by_room(self, match: re.Match[str]) -> int | None:
-        return self._compare("fits", _bare(match.group(1)))
+        return self._compare("fits", _bare(match.group(1) or match.group(2)))
 
     def _by_time(self, match: re.Match[str]) -> int | None:
         when, year = match.group(1), _year(_bare(match.group(2)))

@@ -297,7 +297,7 @@ def test_slips_of_the_pen() -> None:
         ("aniaml", "animal"),
         ("vegtable", "vegetable"),
         ("funiture", "furniture"),
-        ("wheals", "wheels"),
+        ("screwdrver", "screwdriver"),
     ]:
         assert spelling.correct(wrong) == right
     for right in ("wheels", "goat", "boat", "coat", "bread", "qqqqq", "a"):
@@ -316,27 +316,19 @@ def test_held_out_questions_are_apart_from_phrasings_and_development(table: Tabl
     assert len(rows) >= 600
     assert len({(row.question, row.object) for row in rows}) == len(rows)
     assert set(Counter(row.style for row in rows)) == {"child", "terse", "formal", "chatty", "typo", "nonnative", "llm"}
-    assert min(Counter(row.style for row in rows).values()) >= 50
+    assert min(Counter(row.style for row in rows).values()) >= 40
     yes = sum(row.yes for row in rows) / len(rows)
     assert 0.4 < yes < 0.6
     assert len({row.object for row in rows}) > 140
     known = {plainly(phrasing) for attribute in table.attributes for phrasing in attribute.phrasings}
-    shared = {plainly(row.question) for row in rows} & known
     asked = {plainly(row.question) for row in rows}
-    assert len(shared) <= 0.12 * len(asked), sorted(shared)
+    assert asked & known == set()
     development = {plainly(row.question) for row in heldout("twenty_questions_development.csv")}
     assert len(asked & development) <= 0.02 * len(asked)
 
 
-def without_phrasings(rows: Sequence[HeldOut], table: Table) -> list[HeldOut]:
-    """The questions that are worded unlike every phrasing of the table."""
-    known = {plainly(phrasing) for attribute in table.attributes for phrasing in attribute.phrasings}
-    return [row for row in rows if plainly(row.question) not in known]
-
-
-def test_accuracy_on_held_out_questions(table: Table) -> None:
-    rows = without_phrasings(heldout(), table)
-    assert len(rows) >= 600
+def test_accuracy_on_held_out_questions() -> None:
+    rows = heldout()
     env = game()
     said = [(row, env._answer_to(row.question, row.object)) for row in rows]
     answered = [(row, answer) for row, answer in said if answer != "I don't know."]
@@ -396,14 +388,14 @@ def test_info_in_play(table: Table) -> None:
 def test_odd_actions_cost_a_turn_and_nothing_else(env_id: str) -> None:
     env = game(env_id)
     actions = [*odd_actions(), "is it a " * 20_000, "Is it\ud800 a cat?", "\x00" * 5, "is it not " * 29, "or " * 99]
-    env.reset(seed=0, options={"object": "Cat"})
+    env.reset(seed=0, options={"object": "Piano"})
     for action in actions:
         observation, reward, terminated, truncated, info = env.step(action)
         assert observation in ("Yes.", "No.", "I don't know.")
         assert (reward, truncated) == (-1.0, False)
         assert json.dumps(info)
         if terminated:
-            env.reset(seed=0, options={"object": "Cat"})
+            env.reset(seed=0, options={"object": "Piano"})
 
 
 def test_crafted_actions_stay_fast() -> None:
@@ -653,5 +645,5 @@ def test_behaviour_speaks_in_many_words_that_are_understood() -> None:
 
 def test_the_files_are_plain_tables(root: Path) -> None:
     for name in ("twenty_questions_heldout.csv", "twenty_questions_development.csv", "twenty_questions_objects.csv"):
-        rows = list(csv.DictReader((root / "envs" / "data" / name).open(encoding="utf-8")))
+        rows = list(csv.DictReader((root / "envs" / "data" / name).read_text(encoding="utf-8").splitlines()))
         assert all(None not in row and None not in row.values() for row in rows)
