@@ -10,9 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-UNCOUNTED = frozenset(
-    "Pants Shoes Boots Socks Gloves Scissors Pliers Peas Paper Toothpaste Glue Corn Spinach Broccoli Celery Lego".split()
-)
+UNCOUNTED = {
+    "Boots", "Broccoli", "Celery", "Corn", "Gloves", "Glue", "Lego", "Pants", "Paper", "Peas", "Pliers", "Scissors",
+    "Shoes", "Socks", "Spinach", "Toothpaste",
+}  # fmt: skip
 VOWELS = "AEIO"
 FEW = 3
 MAX_PLANS = 50_000
@@ -98,7 +99,6 @@ class Player:
     asked: list[int] = field(default_factory=list)
     walked: int = 0
     order: tuple[int, ...] = ()
-    home: int = 0
 
     def question(self, left: int, chance: np.random.Generator) -> str:
         """Return what the player says next."""

@@ -43,6 +43,10 @@ class Measures(NamedTuple):
         """The longest side."""
         return max(self[:3])
 
+    def scaled(self, factor: float) -> "Measures":
+        """Return the measures of something with sides so much longer."""
+        return self._replace(length=factor * self.length, width=factor * self.width, height=factor * self.height)
+
     def fits_in(self, other: "Measures") -> bool:
         """Return whether the surrounding box fits into another one, sides parallel."""
         return all(own <= room for own, room in zip(sorted(self[:3]), sorted(other[:3]), strict=True))
@@ -127,7 +131,7 @@ def expanded(pattern: str) -> list[str]:
 def load_table() -> Table:
     """Read the table. Raises ValueError for a line that means nothing."""
     items = tuple(_read_items(_text(OBJECTS_FILE)))
-    things = {thing: measures for thing, measures in _read_things(_text(OTHER_THINGS_FILE))}
+    things = dict(_read_things(_text(OTHER_THINGS_FILE)))
     things |= {name.lower(): item.measures for item in items for name in (item.name, *item.variants)}
     return Table(items, tuple(_read_attributes(_text(ATTRIBUTES_FILE), items, things)), things)
 
@@ -150,7 +154,8 @@ def _read_things(text: str) -> Iterator[tuple[str, Measures]]:
     """Yield (name, measures) of lines `name, other name: length width height weight`."""
     for line in _lines(text):
         names, _, numbers = line.partition(":")
-        measures = Measures(*map(float, numbers.split()))
+        length, width, height, weight = map(float, numbers.split())
+        measures = Measures(length, width, height, weight)
         yield from ((name.strip(), measures) for name in names.split(","))
 
 
@@ -219,7 +224,7 @@ class _Sets:
         return members
 
 
-UNITS = {
+UNITS: dict[str, dict[str, float]] = {
     "weight": {
         "pound": 0.4536,
         "lb": 0.4536,
@@ -278,12 +283,10 @@ def compared(items: Sequence[Item], measure: str, limit: float) -> tuple[int, in
 def fitting(items: Sequence[Item], room: Measures) -> tuple[int, int]:
     """Return the objects that fit into something, and those that nearly do or only just."""
     fits = near = 0
-    tight = Measures(*(side / 1.25 for side in room[:3]), weight=room.weight)
-    wide = Measures(*(side * 1.25 for side in room[:3]), weight=room.weight)
     for index, item in enumerate(items):
         inside = item.measures.fits_in(room)
         fits |= inside << index
-        near |= (item.measures.fits_in(tight) != item.measures.fits_in(wide)) << index
+        near |= (item.measures.fits_in(room.scaled(0.8)) != item.measures.fits_in(room.scaled(1.25))) << index
     return fits, near
 
 
@@ -321,7 +324,7 @@ COMPARISONS = {
     "invented": (
         "was it invented after (the year|) {0}",
         "is it an invention made after {0}",
-        "did nobody have it before {0}",
+        "was it unheard of before {0}",
     ),
 }
 """Phrasings of the attributes that are computed, with alternatives as in the file of attributes."""

@@ -13,7 +13,7 @@ from gymnasium.error import ResetNeeded
 from lmgym.env import AnyText, TextEnv, require_options
 from lmgym.envs._twenty_questions_players import Asker, Book, Player, Topic, draw_player, guess, sentence
 from lmgym.envs._twenty_questions_reader import MAX_LETTERS, Reader, Reading, Source, Words
-from lmgym.envs._twenty_questions_table import load_table, members
+from lmgym.envs._twenty_questions_table import load_table
 from lmgym.errors import UsageError, unknown
 from lmgym.oracle import Message, Oracle, OracleError, load_oracle
 from lmgym.scores import Reference, Score
@@ -36,7 +36,8 @@ MINI_OBJECTS = (
     "Hammer", "Spoon", "Hat",
 )  # fmt: skip
 MINI_ATTRIBUTES = (
-    "animal", "fruit", "musical instrument", "bigger than a person", "wood", "metal", "kitchen", "wild", "yellow", "sky",
+    "animal", "fruit", "musical instrument", "bigger than a person", "wood", "metal", "kitchen", "wild",
+    "yellow", "sky",
 )  # fmt: skip
 MINI_PHRASINGS = 2
 

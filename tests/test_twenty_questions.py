@@ -403,7 +403,8 @@ def test_crafted_actions_stay_fast() -> None:
     reader = load_reader()
     crafted = [
         " a" * 149, "is it " * 49, ", " * 149, "a or " * 59, "is it a b that " * 19, "not " * 74, "more than " * 29,
-        "is it worth more " * 17, "it is " * 49, "s" * 299, "is it a pair of " * 18, "?" * 299, "was it invented in " * 15,
+        "is it worth more " * 17, "it is " * 49, "s" * 299, "is it a pair of " * 18, "?" * 299,
+        "was it invented in " * 15,
     ]  # fmt: skip
     began = time.process_time()
     for text in crafted:
@@ -440,13 +441,14 @@ def test_arguments() -> None:
     assert game(objects=("Cat", "Sofa")).reference is None
     assert game(turns=5).max_turns == 5
     assert game(turns=5).reference is None
-    for kwargs, message in [
+    wrong: list[tuple[dict[str, Any], str]] = [
         ({"objects": "minni"}, "did you mean 'mini'"),
         ({"objects": ("Cat",)}, "at least two"),
         ({"objects": ("Cat", "Dgo")}, "did you mean 'Dog'"),
         ({"turns": 0}, "from 1 up"),
         ({"oracle": "embeded"}, "did you mean 'embedded'"),
-    ]:
+    ]
+    for kwargs, message in wrong:
         with pytest.raises(UsageError, match=message):
             game(**kwargs)
 
@@ -556,7 +558,8 @@ def test_the_expert_goes_on_when_a_model_contradicts_itself(monkeypatch: pytest.
 
 def test_replies_are_read_strictly() -> None:
     for reply, answer in [
-        ("Yes", "Yes."), (" yes.\n", "Yes."), ("NO!", "No."), ("No, it is a tool.", "No."), ("I don’t know.", "I don't know."),
+        ("Yes", "Yes."), (" yes.\n", "Yes."), ("NO!", "No."), ("No, it is a tool.", "No."), 
+        ("I don’t know.", "I don't know."),
         ("", None), ("Nope", None), ("yesterday", None), ("Yes or no", None), ("It is. Yes.", None), ("no idea", None),
     ]:  # fmt: skip
         assert strictly(reply) == answer, reply
