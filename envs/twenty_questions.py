@@ -2,7 +2,8 @@
 
 import csv
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from importlib import resources
 from typing import Any, NamedTuple
@@ -11,8 +12,10 @@ from gymnasium import spaces
 from gymnasium.error import ResetNeeded
 
 from lmgym.env import AnyText, TextEnv, require_options
+from lmgym.envs._twenty_questions_compare import COMPARATIVE, MORE, NUMBERS, VOCABULARY, Comparisons
+from lmgym.envs._twenty_questions_english import INTERJECTIONS, English, Words, plain, plural
 from lmgym.envs._twenty_questions_players import Asker, Book, Player, Topic, draw_player, guess, sentence
-from lmgym.envs._twenty_questions_reader import MAX_LETTERS, Reader, Reading, Source, Words
+from lmgym.envs._twenty_questions_reader import MAX_LETTERS, Reader, Reading, Source
 from lmgym.envs._twenty_questions_table import load_table
 from lmgym.errors import UsageError, unknown
 from lmgym.oracle import Message, Oracle, OracleError, load_oracle
@@ -67,14 +70,14 @@ def load_reader() -> Reader:
     """Return the reader of questions over the whole table."""
     table = load_table()
     phrasings = [(phrasing, attribute) for attribute in table.attributes for phrasing in attribute.phrasings]
+    names = list(_names())
     source = Source(
-        names=[[name.lower() for name in (item.name, *item.variants)] for item in table.items],
+        names=names,
         phrasings=[(phrasing, attribute.yes) for phrasing, attribute in phrasings if phrasing not in attribute.fixed],
         fixed=[(phrasing, attribute.yes) for phrasing, attribute in phrasings if phrasing in attribute.fixed],
-        foils=[name for line in _data(FOILS_FILE).splitlines() if line[:1] != "#" for name in line.split()],
-        words=Words.parse(_data(WORDS_FILE)),
-        compare=table.compare,
-        things=sorted(table.other_things),
+        english=_english([*(phrasing for phrasing, _ in phrasings), *(name for name, _ in names)]),
+        compare=Comparisons(table.compare, [item.name for item in table.items]).read,
+        everything=table.everything,
     )
     reader = Reader(source)
     for phrasing, attribute in phrasings:
@@ -82,6 +85,28 @@ def load_reader() -> Reader:
     for index, item in enumerate(table.items):
         reader.learn(guess(item.name), Reading(1 << index, index))
     return reader
+
+
+def _names() -> Iterator[tuple[str, int]]:
+    """Yield all that can be guessed with the index of the object, -1 for what is none; the objects come last."""
+    foils = [name for line in _data(FOILS_FILE).splitlines() if line[:1] != "#" for name in line.split()]
+    for name in foils:
+        yield plural(name), -1
+        yield name, -1
+    for name, index in object_names().items():
+        name = " ".join(plain(name).split())
+        yield plural(name), index
+        yield name, index
+
+
+def _english(texts: Sequence[str]) -> English:
+    """Return the language of the game; words in these texts are spelled right."""
+    words = Words.parse(_data(WORDS_FILE))
+    weights = Counter(word for text in texts for word in plain(text).split())
+    others = [*load_table().other_things, *words.known, *words.fillers, *INTERJECTIONS]
+    others += [*MORE, *COMPARATIVE, *NUMBERS, *VOCABULARY]
+    weights.update(word for text in others for word in text.split())
+    return English(words, weights)
 
 
 def _data(name: str) -> str:

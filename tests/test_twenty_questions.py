@@ -292,7 +292,7 @@ def test_every_phrasing_and_every_guess_means_what_it_was_written_for(table: Tab
 
 
 def test_slips_of_the_pen() -> None:
-    spelling = load_reader()._spelling
+    spelling = load_reader()._english.spelling
     for wrong, right in [
         ("aniaml", "animal"),
         ("vegtable", "vegetable"),
