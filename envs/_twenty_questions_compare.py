@@ -1,5 +1,5 @@
-"""Comparisons in questions of 20 Questions: with things (`bigger than a car`), amounts (`less than 5 pounds`, `more than
-$20`), rooms (`fit in a pocket`), times (`invented before 1800`), and the first letter of the name."""
+"""Comparisons in questions of 20 Questions: with things (`bigger than a car`), amounts (`less than 5 pounds`), rooms
+(`fit in a pocket`), times (`invented before 1800`), and the first letter of the name."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -35,7 +35,8 @@ COSTS = re.compile(
 FITS = re.compile(
     r"\bfit(?:s|ted)?\b.*?\b(?:in|into|inside|within) (.+)$|"
     r"\b(?:put|carry|carried|hold|held)\b.*?\b(?:in|into|inside|within) "
-    r"((?:a|an|the|my|your|one) (?:pocket|backpack|rucksack|bag|school bag|purse|handbag|suitcase|shoe ?box|hand|palm))$"
+    r"((?:a|an|the|my|your|one) (?:pocket|backpack|rucksack|bag|school bag|purse|handbag|suitcase|"
+    r"shoe ?box|hand|palm))$"
 )
 WHEN = re.compile(
     r"\b(?:invent|invented|exist|existed|around|made|created|discovered|developed|known|appear|appeared|"
@@ -49,10 +50,11 @@ NUMBERS = {
 }  # fmt: skip
 THIS_YEAR = 2024
 VOCABULARY = (
-    "than then without lacking cost price worth weigh weight mass fit start begin letter year ago century dollar bucks "
-    "more less over under above below least before after since prior until during exist invent discovered introduced "
-    "inside within"
-).split()
+    "than", "then", "without", "lacking", "cost", "price", "worth", "weigh", "weight", "mass", "fit", "start",
+    "begin", "letter", "year", "ago", "century", "dollar", "bucks", "more", "less", "over", "under", "above",
+    "below", "least", "before", "after", "since", "prior", "until", "during", "exist", "invent", "discovered",
+    "introduced", "inside", "within",
+)  # fmt: skip
 
 
 class Comparisons:

@@ -7,6 +7,12 @@ from dataclasses import dataclass
 
 OPPOSITE = "opposite"  # what `non-` becomes
 
+
+def word_set(*lines: str) -> frozenset[str]:
+    """Return the words of some lines."""
+    return frozenset(" ".join(lines).split())
+
+
 CONTRACTIONS = (
     (re.compile(r"[\u2018\u2019`]"), "'"),
     (re.compile(r"\b(?:don't know|dunno)\b"), " "),
@@ -36,15 +42,16 @@ ASIDES = re.compile(
     r"or no|i was wondering (?:if|whether)|i wonder (?:if|whether)|(?:can|could|would) you (?:please )?tell me "
     r"(?:if|whether)|tell me (?:if|whether)|(?:do|would|did) you (?:think|say|agree) (?:that )?|you think|"
     r"i would (?:say|guess) (?:that )?|is it (?:true|correct|right|fair|safe) (?:to say )?(?:that )?|is it the case "
-    r"that|i am (?:guessing|thinking) (?:that |maybe )?|i (?:guess|think|believe|suppose|bet) (?:that )?|my (?:final |next |last )?(?:guess|question) "
-    r"(?:is )?(?:that )?|just (?:checking|asking|to be sure)|at least|out of curiosity|of course|for example|"
+    r"that|i am (?:guessing|thinking) (?:that |maybe )?|"
+    r"i (?:guess|think|believe|suppose|bet) (?:that )?|"
+    r"my (?:final |next |last )?(?:guess|question) (?:is )?(?:that )?|just (?:checking|asking|to be sure)|at least|out of curiosity|of course|for example|"
     r"to be (?:honest|sure)|let me (?:see|think|try|ask)|let us (?:see|try)|no idea|next (?:one|question|up)|"
     r"would you (?:categorize|categorise|classify|describe|consider|call) (?:it|this|that) (?:as|to be)? ?)\b"
 )
-INTERJECTIONS = frozenset(
-    "ok okay so well hmm hm um umm uh oh ooh ah aha alright right cool nice great wow haha lol please maybe perhaps like "
-    "hey honestly now then yes yeah yep interesting thanks just really actually basically literally also still "
-    "guess question kind sort kinda sorta hi hello good very super quite pretty perfect sure anyway".split()
+INTERJECTIONS = word_set(
+    "ok okay so well hmm hm um umm uh oh ooh ah aha alright right cool nice great wow haha lol please maybe",
+    "perhaps like hey honestly now then yes yeah yep interesting thanks just really actually basically literally",
+    "also still guess question kind sort kinda sorta hi hello good very super quite pretty perfect sure anyway",
 )
 LEADS = INTERJECTIONS - {"like", "very", "super", "pretty", "kind", "sort", "good"}
 
@@ -66,16 +73,16 @@ THINKING_OF = re.compile(
 )
 PRONOUNS = re.compile(r"\b(?:they|them|these|those|this|that(?= (?:is|was|be|has|have|can|does|would)\b))\b")
 
-KEEP = frozenset(
-    "building clothing ring wing string king spring during evening ceiling thing morning bring ping glass brass grass "
-    "dress gas bus lens less this his yes is its across class gloss moss pass press bed red shed sled need speed seed "
-    "feed weed reed".split()
+KEEP = word_set(
+    "building clothing ring wing string king spring during evening ceiling thing morning bring ping glass brass",
+    "grass dress gas bus lens less this his yes is its across class gloss moss pass press bed red shed sled need",
+    "speed seed feed weed reed",
 )
 VOWEL = re.compile(r"[aeiouy]")
 
 # Verbs whose meaning turns with the side on which the object stands: it eats, or it is eaten.
-TWO_SIDED = frozenset(
-    "sleep eat drink carry wear throw ride drive hunt kill read climb hear smell touch paint draw feed".split()
+TWO_SIDED = word_set(
+    "sleep eat drink carry wear throw ride drive hunt kill read climb hear smell touch paint draw feed",
 )
 DOER = re.compile(r"^(?:(?:does|do|can|could|will|would|did|may|might) )?it (?:can |usually |typically |to )?([a-z]+)")
 

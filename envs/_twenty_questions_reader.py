@@ -19,11 +19,15 @@ GUESS = re.compile(
 )
 JOINTS = re.compile(r",? (or|and) (?:is it |does it |do you |can you |can it )?|, ")
 NARROWED = re.compile(
-    r"^((?:is it|it is|it) (?:a |an |the )?[a-z]+(?: [a-z]+){0,2}) (that|which|with|having|used|worn|found|made|played|kept|eaten|built) (.+)$"
+    r"^((?:is it|it is|it) (?:a |an |the )?[a-z]+(?: [a-z]+){0,2}) (that|which|with|having|used|worn|found|made|played|"
+    r"kept|eaten|built) (.+)$"
 )
 LINKS = {"that": "it", "which": "it", "with": "does it have", "having": "does it have"}
 ADJECTIVE = re.compile(r"^((?:is it|it is|it) (?:a |an |the )?)([a-z]+) ([a-z]+(?: [a-z]+)?)$")
-RELATIVE = frozenset("big large huge small little tiny heavy light long short tall fast slow old new".split())
+RELATIVE = {
+    "big", "large", "huge", "small", "little", "tiny", "heavy", "light", "long", "short", "tall", "fast", "slow",
+    "old", "new",
+}  # fmt: skip
 
 
 class Reading(NamedTuple):
