@@ -44,7 +44,8 @@ ASIDES = re.compile(
     r"i would (?:say|guess) (?:that )?|is it (?:true|correct|right|fair|safe) (?:to say )?(?:that )?|is it the case "
     r"that|i am (?:guessing|thinking) (?:that |maybe )?|"
     r"i (?:guess|think|believe|suppose|bet) (?:that )?|"
-    r"my (?:final |next |last )?(?:guess|question) (?:is )?(?:that )?|just (?:checking|asking|to be sure)|at least|out of curiosity|of course|for example|"
+    r"my (?:final |next |last )?(?:guess|question) (?:is )?(?:that )?|just (?:checking|asking|to be sure)|"
+    r"at least|out of curiosity|of course|for example|"
     r"to be (?:honest|sure)|let me (?:see|think|try|ask)|let us (?:see|try)|no idea|next (?:one|question|up)|"
     r"would you (?:categorize|categorise|classify|describe|consider|call) (?:it|this|that) (?:as|to be)? ?)\b"
 )

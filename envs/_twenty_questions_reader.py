@@ -13,6 +13,8 @@ from typing import NamedTuple, Protocol
 MAX_LETTERS = 300
 MAX_WORDS = 40
 MAX_CACHED = 20_000
+MAX_MISSING = 0.4
+OPEN_QUESTION = re.compile(r"^(?:what|where|which|who|whose|whom|how|why|when)\b(?! (?:about|if)\b)")
 ARTICLE = r"(?:(?:a|an|the|some|my|your|any|one|simply|called|named|maybe|(?:pair|piece|set) of)\b ?)*"
 GUESS = re.compile(
     rf"^(?:(?:is|was|are|can|could|may|might|must|would|will) )?(?:it )?(?:be |is |has to be )?({ARTICLE})(.+)$"
@@ -23,7 +25,7 @@ NARROWED = re.compile(
     r"kept|eaten|built) (.+)$"
 )
 LINKS = {"that": "it", "which": "it", "with": "does it have", "having": "does it have"}
-ADJECTIVE = re.compile(r"^((?:is it|it is|it) (?:a |an |the )?)([a-z]+) ([a-z]+(?: [a-z]+)?)$")
+ADJECTIVE = re.compile(r"^((?:is it|it is|it) (?:a|an|the) )([a-z]+) ([a-z]+(?: [a-z]+)?)$")
 RELATIVE = {
     "big", "large", "huge", "small", "little", "tiny", "heavy", "light", "long", "short", "tall", "fast", "slow",
     "old", "new",
@@ -134,7 +136,7 @@ class Reader:
         if text.strip("?!. ") in self._exact:
             return Reading(self._exact[text.strip("?!. ")])
         question = self._english.question(text)
-        if not question or question.count(" ") >= MAX_WORDS:
+        if not question or question.count(" ") >= MAX_WORDS or OPEN_QUESTION.match(question):
             return None
         positive, opposite = self._english.positive(question)
         reading = self._any(positive) if positive else None
@@ -232,6 +234,12 @@ class Reader:
             return None
         return Reading(best[0][1])
 
+    def _missing(self, number: int, asked: Sequence[str]) -> float:
+        """Return the share of a phrasing, by the weight of its words, that a question lacks."""
+        bag = sorted(self._bags[number][0])
+        lacking = sum(self._weights[token] for token in bag if token not in asked)
+        return lacking / max(1e-9, sum(self._weights[token] for token in bag))
+
     def _ranked(self, question: str) -> list[tuple[float, int]]:
         """Return the likeness (cosine of weighted words) of the question to the two meanings it is most like."""
         asked = sorted(set(self._english.tokens(question)))
@@ -246,6 +254,8 @@ class Reader:
         meanings: dict[int, float] = {}
         for number, product in products.items():
             likeness = product / (norm * self._norms[number]) if product else 0.0
+            if self._missing(number, asked) > MAX_MISSING:
+                continue
             # A word that means something elsewhere in the table and nothing here changes the question.
             elsewhere = sum(weight for token, weight in known if token not in self._bags[number][0])
             likeness *= 1 - min(1.0, elsewhere / total) / 2
