@@ -77,9 +77,9 @@ class Source(NamedTuple):
 class Reader:
     """Reads questions; keeps what it has read."""
 
-    threshold = 0.72
+    threshold = 0.62
     strict = 0.85
-    margin = 0.06
+    margin = 0.08
 
     def __init__(self, source: Source) -> None:
         self._english = source.english
@@ -150,7 +150,9 @@ class Reader:
             return found
         if JOINTS.search(question):
             return self._compound(question) or self._alike(question, self.strict)
-        return self._alike(question, self.threshold) or self._narrowed(question)
+        # `A large animal` must not be taken for `large`: two words that both matter are read apart or not at all.
+        enough = self.strict if ADJECTIVE.match(question) else self.threshold
+        return self._narrowed(question) or self._alike(question, enough)
 
     def _narrowed(self, question: str) -> Reading | None:
         """Read `an animal that flies`, `a thing with wheels`, `a tool used for cutting`: both must be true."""
@@ -162,7 +164,7 @@ class Reader:
         match = ADJECTIVE.match(question)
         if match and match.group(2) not in RELATIVE:
             head, adjective, noun = match.groups()
-            if noun in self._guesses or self._guesses.get(adjective) is not None:
+            if noun in self._guesses or (adjective in self._guesses and f"is it {adjective}" not in self._exact):
                 return None
             return self._both(f"is it {adjective}", f"{head}{noun}")
         return None
