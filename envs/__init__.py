@@ -73,3 +73,11 @@ register(
     entry_point="lmgym.envs.guess_my_city:GuessMyCity",
     kwargs={"cities": "mini"},
 )
+
+# Like Wordle, 20 Questions ends itself at the last question.
+register("lmgym/TwentyQuestions-v0", entry_point="lmgym.envs.twenty_questions:TwentyQuestions")
+register(
+    "lmgym/TwentyQuestionsMini-v0",
+    entry_point="lmgym.envs.twenty_questions:TwentyQuestions",
+    kwargs={"objects": "mini", "turns": 10},
+)
