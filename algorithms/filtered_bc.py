@@ -8,18 +8,16 @@ Left out of the released version: a threshold that keeps all ties, so that far m
 returns are few.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import numpy as np
 import torch
 
 from lmgym.env import contract_of
-from lmgym.episode import Episode
-from lmgym.errors import UsageError
 from lmgym.losses import accuracy, cross_entropy
 from lmgym.policy import Outputs
 from lmgym.run import Run
+from lmgym.selection import best_episodes
 from lmgym.start import ModelConfig, offline_episodes, trained_policy
 from lmgym.tokens import TokenBatch, TokenDataset
 from lmgym.train import OptimConfig, fit
@@ -37,29 +35,6 @@ class Config:
     """The language model of a clone that has yet to be trained."""
     optim: OptimConfig = field(default_factory=lambda: OptimConfig(steps=300, learning_rate=1e-3))
     """The optimizer."""
-
-
-def best_episodes(episodes: Sequence[Episode], keep: str, seed: int) -> list[Episode]:
-    """Return the successful episodes, or exactly the best share by return, in their order.
-
-    Of equal returns chance decides by `seed`. Raises UsageError where nothing would be kept, or `keep` is neither
-    `success` nor a share.
-    """
-    if keep == "success":
-        kept = [episode for episode in episodes if episode.success]
-        if not kept:
-            raise UsageError("no episode of the data reports success: keep a share of the best by --keep 0.1")
-        return kept
-    try:
-        share = float(keep)
-    except ValueError:
-        share = -1.0
-    if not 0 < share <= 1:
-        raise UsageError(f"--keep is success or a share above 0 and up to 1, not {keep!r}")
-    returns = np.array([episode.total_reward for episode in episodes])
-    order = np.lexsort((np.random.default_rng([seed, len(episodes)]).random(len(episodes)), -returns))
-    chosen = np.sort(order[: max(1, round(share * len(episodes)))])
-    return [episodes[index] for index in chosen]
 
 
 def loss(batch: TokenBatch, outputs: Outputs) -> tuple[torch.Tensor, Mapping[str, torch.Tensor]]:

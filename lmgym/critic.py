@@ -16,7 +16,7 @@ from torch.utils.checkpoint import checkpoint
 from lmgym.errors import unknown
 from lmgym.tokens import TokenBatch
 
-TRUNKS = ("own", "frozen", "shared")
+TRUNKS = ("own", "detached", "shared")
 
 # Logits of so many entries are computed at a time where the vocabulary is large.
 CHUNK_ENTRIES = 8_000_000
@@ -67,7 +67,7 @@ class CriticConfig:
     """The value network beside the policy."""
 
     trunk: str = "own"
-    """`own`: a copy of the policy's trunk, trained by the values alone; `frozen`: the policy's trunk as it is, only
+    """`own`: a copy of the policy's trunk, trained by the values alone; `detached`: the policy's trunk as it is, only
     heads are trained; `shared`: the policy's trunk, trained by values and cloning together."""
     bc_weight: float = 1.0
     """Weight of the cloning loss that keeps the policy as it is where it shares its trunk."""
@@ -101,7 +101,7 @@ class Critic(nn.Module):
     """One or more Q heads over the vocabulary and perhaps a V head, on the hidden states of a trunk.
 
     The trunk is a copy of the policy's (`own`), or the policy's itself, trained with the values (`shared`) or not
-    (`frozen`). At first every value is `usual`.
+    (`detached`). At first every value is `usual`.
     """
 
     def __init__(self, lm: Any, shape: CriticShape, usual: float = 0.0) -> None:
@@ -118,7 +118,7 @@ class Critic(nn.Module):
 
     def states(self, lm: Any, batch: TokenBatch) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the trunk's states before each action token [N, width], and all of them [B, T, width]."""
-        with torch.set_grad_enabled(torch.is_grad_enabled() and self.shape.trunk != "frozen"):
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.shape.trunk != "detached"):
             return states_before_actions(self.trunk_beside(lm), batch)
 
     def trunk_beside(self, lm: Any) -> Any:

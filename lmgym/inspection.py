@@ -106,6 +106,8 @@ def _values(policy: Policy, batch: TokenBatch, logits: torch.Tensor) -> tuple[to
     if critic is None:
         return None, None
     states, _ = critic.states(policy.lm, batch)
+    if not len(critic.q):
+        return None, critic.value(states)
     q = critic.lowest_q(states)
     return q, (logits.softmax(dim=-1) * q).sum(dim=-1) if critic.v is None else critic.value(states)
 

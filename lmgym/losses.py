@@ -54,3 +54,25 @@ def next_values(batch: TokenBatch, values: torch.Tensor, tails: torch.Tensor) ->
     last = torch.ones_like(rows, dtype=torch.bool)
     last[:-1] = rows[1:] != rows[:-1]
     return torch.where(last, tails[rows], following)
+
+
+def clipped_surrogate(
+    logps: torch.Tensor, old_logps: torch.Tensor, advantages: torch.Tensor, clip: float
+) -> torch.Tensor:
+    """Return max(-A rho, -A clip(rho, 1 - clip, 1 + clip)) [N] with rho = exp(logps - old_logps).
+
+    Source: PPO (arXiv 1707.06347), equation 7, as a loss.
+    """
+    ratios = (logps - old_logps).exp()
+    return torch.maximum(-advantages * ratios, -advantages * ratios.clamp(1 - clip, 1 + clip))
+
+
+def clipped_value_loss(
+    values: torch.Tensor, old_values: torch.Tensor, returns: torch.Tensor, clip: float | None
+) -> torch.Tensor:
+    """Return 1/2 max((V - R)^2, (clip(V, V_old +- clip) - R)^2) [N]; without a clip, 1/2 (V - R)^2."""
+    plain = (values - returns).square()
+    if clip is None:
+        return 0.5 * plain
+    near = torch.minimum(torch.maximum(values, old_values - clip), old_values + clip)
+    return 0.5 * torch.maximum(plain, (near - returns).square())

@@ -44,10 +44,7 @@ class PolicyAgent:
         self.policy = policy.eval()
         self.tokenizer: str | None = policy.codec.fingerprint
         self.decoding = Decoding() if decoding is None else decoding
-        # A pretrained model may have more embeddings than its tokenizer has tokens.
-        nameless = range(len(policy.codec.tokenizer), policy.num_embeddings)
-        banned = sorted({*policy.codec.banned, *nameless})
-        self._banned = torch.tensor(banned, dtype=torch.int64, device=policy.device)
+        self._guided = policy.critic is not None and len(policy.critic.q) > 0 and self.decoding.beta > 0
         self._stops = policy.codec.stops
         self._keeps = keep_cache and policy.view.max_turns != 1 and can_keep(policy.lm)
         self._numbers = itertools.count()
@@ -56,8 +53,8 @@ class PolicyAgent:
     def _trunks(self) -> list[torch.nn.Module]:
         """Return the policy's own trunk and, where it has one of its own that matters, the critic's."""
         critic = self.policy.critic
-        guides = critic is not None and critic.trunk is not None and self.decoding.beta > 0
-        return [self.policy.lm.base_model, *([critic.trunk] if guides and critic is not None else [])]
+        trunk = critic.trunk if critic is not None and self._guided else None
+        return [self.policy.lm.base_model, *([] if trunk is None else [trunk])]
 
     def begin(self, game: Game) -> None:
         """Start reading a new game."""
@@ -125,14 +122,13 @@ class PolicyAgent:
     @torch.inference_mode()
     def _scores_of(self, states: list[torch.Tensor]) -> torch.Tensor:
         critic = self.policy.critic
-        q = critic.lowest_q(states[-1]) if critic is not None and self.decoding.beta > 0 else None
+        q = critic.lowest_q(states[-1]) if critic is not None and self._guided else None
         return self.scores(self.policy.logits(states[0]), q)
 
     def scores(self, logits: torch.Tensor, q: torch.Tensor | None) -> torch.Tensor:
         """Return what tokens are chosen by, on the processor: guided logits [B, V], -inf for those never said."""
         # First, so that what is never said is not the likeliest either.
-        logits = logits.index_fill(-1, self._banned, -torch.inf)
-        return guided(logits, q, self.decoding).cpu()
+        return guided(self.policy.without_never_said(logits), q, self.decoding).cpu()
 
     def _draw(self, scores: torch.Tensor, uniforms: list[float]) -> tuple[list[int], list[float]]:
         """Draw a token for each row of scores [B, V]; also return its log-probability."""

@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -147,6 +148,17 @@ class Policy(torch.nn.Module):
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """Return the logits [..., V] float32 of hidden states [..., width]."""
         return self.lm.get_output_embeddings()(hidden).float()
+
+    @cached_property
+    def never_said(self) -> list[int]:
+        """Tokens that stand for no text, and embeddings of no token: a pretrained model may have more of these than
+        its tokenizer has tokens."""
+        return sorted({*self.codec.banned, *range(len(self.codec.tokenizer), self.num_embeddings)})
+
+    def without_never_said(self, logits: torch.Tensor) -> torch.Tensor:
+        """Return logits [..., V] with -inf for tokens that are never said."""
+        never = torch.tensor(self.never_said, dtype=torch.int64, device=logits.device)
+        return logits.index_fill(-1, never, -torch.inf)
 
     @property
     def device(self) -> torch.device:

@@ -71,6 +71,41 @@ def returns_to_go(rewards: np.ndarray, factors: np.ndarray, ends_chain: np.ndarr
     return found
 
 
+def generalised_advantages(
+    rewards: np.ndarray,
+    values: np.ndarray,
+    last_values: np.ndarray,
+    factors: np.ndarray,
+    decays: np.ndarray,
+    ends_chain: np.ndarray,
+) -> np.ndarray:
+    """Return A [N] with A_t = d_t + factor_t * decay_t * A_(t+1), d_t = r_t + factor_t * V_(t+1) - V_t within a chain.
+
+    values [N]: of the state before each action token; last_values [N]: of the state after the last one of a chain (0
+    where the task ended), elsewhere without effect. Source: GAE (arXiv 1506.02438), equations 11 to 16, over action
+    tokens.
+
+    >>> one = np.ones(2)
+    >>> ends = np.array([False, True])
+    >>> generalised_advantages(np.array([1.0, 2.0]), np.array([0.5, 0.0]), np.zeros(2), one, one, ends)
+    array([2.5, 2. ])
+    """
+    found = np.empty(len(rewards))
+    advantage = following = 0.0
+    for index in range(len(rewards) - 1, -1, -1):
+        if ends_chain[index]:
+            advantage, following = 0.0, last_values[index]
+        delta = rewards[index] + factors[index] * following - values[index]
+        advantage = delta + factors[index] * decays[index] * advantage
+        found[index], following = advantage, values[index]
+    return found
+
+
+def whitened(values: np.ndarray) -> np.ndarray:
+    """Return values [N] shifted and scaled to mean 0 and deviation 1."""
+    return (values - values.mean()) / np.sqrt(values.var() + 1e-8)
+
+
 def add_scaled_returns(
     data: TokenDataset, config: DiscountConfig, scale: float | None = None
 ) -> tuple[float, np.ndarray]:

@@ -26,17 +26,13 @@ BFLOAT16_MIN_PARAMETERS = 4_000_000
 
 
 @dataclass(frozen=True)
-class OptimConfig:
-    """AdamW with linear warm-up and cosine decay, and how often a run is logged and saved."""
+class UpdateConfig:
+    """AdamW, and how a step is computed."""
 
-    steps: int = 600
-    """Optimizer steps."""
     batch_tokens: int = 2048
     """Tokens per step, filling not counted; a step holds as many rows as make this on average."""
     learning_rate: float = 2e-3
     """Highest learning rate."""
-    warmup_steps: int = 50
-    """Steps until the learning rate is highest."""
     final_lr_fraction: float = 0.1
     """Learning rate of the last step as a fraction of the highest."""
     weight_decay: float = 0.0
@@ -47,26 +43,44 @@ class OptimConfig:
     """Parts that a step's rows are computed in, to save memory; the result is the same."""
     precision: str = "auto"
     """`float32`, `bfloat16` (autocast), or `auto`: bfloat16 on a GPU, and with AMX from 4M parameters up."""
+
+    def __post_init__(self) -> None:
+        for name in ("batch_tokens", "accumulate"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} is 1 or more, not {getattr(self, name)}")
+        if not self.learning_rate > 0:
+            raise UsageError(f"learning_rate is more than 0, not {self.learning_rate}")
+        for name in ("weight_decay", "final_lr_fraction", "max_grad_norm"):
+            if not getattr(self, name) >= 0:
+                raise UsageError(f"{name} is 0 or more, not {getattr(self, name)}")
+        if self.precision not in ("auto", "float32", "bfloat16"):
+            raise unknown("precision", self.precision, ("auto", "float32", "bfloat16"))
+
+
+@dataclass(frozen=True)
+class OptimConfig(UpdateConfig):
+    """AdamW with linear warm-up and cosine decay, and how often a run is logged and saved."""
+
+    steps: int = 600
+    """Optimizer steps."""
+    warmup_steps: int = 50
+    """Steps until the learning rate is highest."""
     log_every: int = 10
     """Steps between two lines of metrics.jsonl."""
     checkpoint_every: int = 100
     """Steps between two checkpoints, a multiple of `log_every`."""
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_tokens", "accumulate", "log_every", "checkpoint_every"):
+        super().__post_init__()
+        for name in ("steps", "log_every", "checkpoint_every"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} is 1 or more, not {getattr(self, name)}")
-        if not self.learning_rate > 0:
-            raise UsageError(f"learning_rate is more than 0, not {self.learning_rate}")
-        for name in ("weight_decay", "final_lr_fraction", "max_grad_norm", "warmup_steps"):
-            if not getattr(self, name) >= 0:
-                raise UsageError(f"{name} is 0 or more, not {getattr(self, name)}")
+        if self.warmup_steps < 0:
+            raise UsageError(f"warmup_steps is 0 or more, not {self.warmup_steps}")
         if self.checkpoint_every % self.log_every:
             raise UsageError(
                 f"checkpoint_every ({self.checkpoint_every}) must be a multiple of log_every ({self.log_every})"
             )
-        if self.precision not in ("auto", "float32", "bfloat16"):
-            raise unknown("precision", self.precision, ("auto", "float32", "bfloat16"))
 
 
 class RowSampler:
@@ -115,6 +129,78 @@ def _has_amx() -> bool:
     return cpuinfo.exists() and "amx_bf16" in cpuinfo.read_text(encoding="utf-8", errors="replace")
 
 
+class Learner:
+    """A module with its optimizer, on whatever devices and processes there are: takes gradients and steps.
+
+    The loss of a part of a batch is a sum divided by the whole batch's `num_actions`, so that parts add up, whether
+    they are computed one after the other (`accumulate`) or by several processes. Parameters that require no gradient
+    stay as they are.
+    """
+
+    def __init__(self, run: Run, module: torch.nn.Module, config: UpdateConfig) -> None:
+        learned = [parameter for parameter in module.parameters() if parameter.requires_grad]
+        precision = mixed_precision(config.precision, sum(parameter.numel() for parameter in learned))
+        self.accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision=precision)
+        run.note(processes=self.accelerator.num_processes, precision=precision)
+        if self.accelerator.distributed_type not in (
+            DistributedType.NO,
+            DistributedType.MULTI_CPU,
+            DistributedType.MULTI_GPU,
+        ):
+            raise UsageError(f"training by {self.accelerator.distributed_type.value} is not supported; DDP is")
+        self._run, self._config, self.module = run, config, module
+        optimizer = torch.optim.AdamW(
+            learned, lr=config.learning_rate, betas=(0.9, 0.95), weight_decay=config.weight_decay
+        )
+        module.to(self.accelerator.device)
+        self.state = load_checkpoint(run.folder, module, optimizer)
+        module.train()
+        self._model, self._optimizer = self.accelerator.prepare(module, optimizer)
+
+    @property
+    def parts(self) -> int:
+        """How many parts a batch is computed in."""
+        return self._config.accumulate * self.accelerator.num_processes
+
+    def rows_per_step(self, data: TokenDataset, rows: np.ndarray) -> int:
+        """Return how many of these rows make `batch_tokens` on average."""
+        return max(self.parts, round(self._config.batch_tokens / float(data.lengths[rows].mean())))
+
+    def backward(self, batch: TokenBatch, loss: Loss) -> dict[str, torch.Tensor]:
+        """Add the gradients of a batch and return its metrics, summed over the parts of this process."""
+        sums: dict[str, torch.Tensor] = {}
+        size, processes = len(batch.ids), self.accelerator.num_processes
+        edges = [size * part // self.parts for part in range(self.parts + 1)]
+        for turn in range(self._config.accumulate):
+            index = turn * processes + self.accelerator.process_index
+            part = batch.part(slice(edges[index], edges[index + 1])).to(self.accelerator.device)
+            last = turn == self._config.accumulate - 1
+            with nullcontext() if last else self.accelerator.no_sync(self._model):
+                value, metrics = loss(part, self._model(part))
+                # Gradients of several processes are averaged, but the parts add up.
+                self.accelerator.backward(value * processes)
+            for name, metric in metrics.items():
+                sums[name] = sums.get(name, torch.zeros((), device=self.accelerator.device)) + metric.detach()
+        return sums
+
+    def update(self, rate: float) -> dict[str, torch.Tensor]:
+        """Take an optimizer step with the gradients added since the last one; return the metrics of the step."""
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        learned = [parameter for parameter in self._model.parameters() if parameter.requires_grad]
+        norm = self.accelerator.clip_grad_norm_(learned, self._config.max_grad_norm)
+        self._optimizer.step()
+        self._optimizer.zero_grad()
+        return {} if norm is None else {"grad_norm": norm.detach() / self.accelerator.num_processes}
+
+    def save(self, step: int, state: Mapping[str, Any]) -> None:
+        """Write a checkpoint; the main process does it."""
+        self.accelerator.wait_for_everyone()
+        if self.accelerator.is_main_process:
+            module = self.accelerator.unwrap_model(self._model)
+            save_checkpoint(self._run.folder, step, module, self._optimizer, state)
+
+
 def fit(
     run: Run,
     module: torch.nn.Module,
@@ -123,53 +209,31 @@ def fit(
     config: OptimConfig,
     after_step: Callable[[], None] | None = None,
 ) -> None:
-    """Minimise `loss(batch, module(batch))` over the rows of `data`, from the latest checkpoint on.
-
-    The loss of a part of a batch is a sum divided by the whole batch's `num_actions`, so that parts add up,
-    whether they are computed one after the other (`accumulate`) or by several processes. Parameters that require
-    no gradient stay as they are, but for what `after_step` does to them.
-    """
+    """Minimise `loss(batch, module(batch))` over the rows of `data`, from the latest checkpoint on. `after_step` is
+    called after each step."""
     rows = data.rows_with_actions()
     if len(rows) == 0:
         raise UsageError("the data hold no action to learn from")
-    learned = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    precision = mixed_precision(config.precision, sum(parameter.numel() for parameter in learned))
-    accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision=precision)
-    run.note(processes=accelerator.num_processes, precision=precision)
-    if accelerator.distributed_type not in (
-        DistributedType.NO,
-        DistributedType.MULTI_CPU,
-        DistributedType.MULTI_GPU,
-    ):
-        raise UsageError(f"training by {accelerator.distributed_type.value} is not supported; DDP is")
-    optimizer = torch.optim.AdamW(learned, lr=config.learning_rate, betas=(0.9, 0.95), weight_decay=config.weight_decay)
-    module = module.to(accelerator.device)
-    state = load_checkpoint(run.folder, module, optimizer)
-    module.train()
-    model, optimizer = accelerator.prepare(module, optimizer)
-    parts = config.accumulate * accelerator.num_processes
-    rows_per_step = max(parts, round(config.batch_tokens / float(data.lengths[rows].mean())))
-    sampler = RowSampler(rows, rows_per_step, run.recipe.seed)
-    first = state["step"]
+    learner = Learner(run, module, config)
+    sampler = RowSampler(rows, learner.rows_per_step(data, rows), run.recipe.seed)
+    first = learner.state["step"]
     if first > config.steps:
         raise UsageError(f"{run.folder / 'checkpoints'} is at step {first}, beyond the last, {config.steps}")
+    accelerator = learner.accelerator
     bars = progress(run.recipe.method, config.steps, first, show=accelerator.is_main_process)
-    with bars as bar, closing(_StepLog(run, first, accelerator)) as log:
+    with bars as bar, closing(StepLog(run, first, accelerator)) as log:
         for step in range(first, config.steps):
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(step, config)
-            batch = data.batch(sampler.rows_of(step))
+            batch, rate = data.batch(sampler.rows_of(step)), learning_rate(step, config)
             with seeded(run.recipe.seed, step, accelerator.process_index):
-                sums = _step(accelerator, model, optimizer, batch, loss, config)
+                sums = learner.backward(batch, loss)
+            sums |= learner.update(rate)
             if after_step is not None:
                 after_step()
             log.add(sums, int(batch.attention_mask.sum()))
             if (step + 1) % config.log_every == 0 or step + 1 == config.steps:
-                bar.describe(**log.write(step + 1, learning_rate(step, config)))
+                bar.describe(**log.write(step + 1, learning_rate=rate))
             if (step + 1) % config.checkpoint_every == 0 or step + 1 == config.steps:
-                accelerator.wait_for_everyone()
-                if accelerator.is_main_process:
-                    save_checkpoint(run.folder, step + 1, accelerator.unwrap_model(model), optimizer, {})
+                learner.save(step + 1, {})
             bar.advance()
 
 
@@ -182,33 +246,7 @@ def seeded(*numbers: int) -> Iterator[None]:
         yield
 
 
-def _step(
-    accelerator: Accelerator, model: Any, optimizer: Any, batch: TokenBatch, loss: Loss, config: OptimConfig
-) -> dict[str, torch.Tensor]:
-    """Take one optimizer step and return the metrics, summed over the parts of this process."""
-    sums: dict[str, torch.Tensor] = {}
-    size = len(batch.ids)
-    num_parts = config.accumulate * accelerator.num_processes
-    edges = [size * part // num_parts for part in range(num_parts + 1)]
-    for turn in range(config.accumulate):
-        index = turn * accelerator.num_processes + accelerator.process_index
-        part = batch.part(slice(edges[index], edges[index + 1])).to(accelerator.device)
-        last = turn == config.accumulate - 1
-        with nullcontext() if last else accelerator.no_sync(model):
-            value, metrics = loss(part, model(part))
-            # Gradients of several processes are averaged, but the parts add up.
-            accelerator.backward(value * accelerator.num_processes)
-        for name, metric in metrics.items():
-            sums[name] = sums.get(name, torch.zeros((), device=accelerator.device)) + metric.detach()
-    norm = accelerator.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], config.max_grad_norm)
-    optimizer.step()
-    optimizer.zero_grad()
-    if norm is not None:
-        sums["grad_norm"] = norm.detach() / accelerator.num_processes
-    return sums
-
-
-class _StepLog:
+class StepLog:
     """Averages metrics between two lines of metrics.jsonl; the main process writes."""
 
     def __init__(self, run: Run, first: int, accelerator: Accelerator) -> None:
@@ -221,22 +259,25 @@ class _StepLog:
         self._since = time.perf_counter()
 
     def add(self, sums: Mapping[str, torch.Tensor], tokens: int) -> None:
+        """Count one more step."""
         for name, value in sums.items():
             self._sums[name] = self._sums.get(name, 0) + value
         self._steps += 1
         self._tokens += tokens
 
-    def write(self, step: int, rate: float) -> dict[str, float]:
-        totals = self._accelerator.reduce(self._sums, reduction="sum")
+    def write(self, step: int, **facts: Any) -> dict[str, float]:
+        """Write a line and return what a progress bar shows."""
+        totals = self._accelerator.reduce(self._sums, reduction="sum") if self._sums else {}
         means = {name: float(value) / self._steps for name, value in totals.items()}
         seconds = time.perf_counter() - self._since
         if self._metrics is not None:
             pace = {"seconds": round(seconds, 3), "tokens_per_second": round(self._tokens / seconds)}
-            self._metrics.log(step=step, **means, learning_rate=rate, tokens=self._tokens, **pace)
+            self._metrics.log(step=step, **means, **facts, tokens=self._tokens, **pace)
         shown = {"loss": means.get("loss", math.nan), "tokens/s": self._tokens / seconds}
         self._sums, self._steps, self._tokens, self._since = {}, 0, 0, time.perf_counter()
         return shown
 
     def close(self) -> None:
+        """Close the file."""
         if self._metrics is not None:
             self._metrics.close()

@@ -41,7 +41,7 @@ class Trial:
 
 def grid(policy: Policy) -> list[Decoding]:
     """Return the settings that are tried: temperatures, and betas where the policy has a critic."""
-    betas = (0.0,) if policy.critic is None else BETAS
+    betas = BETAS if policy.critic is not None and len(policy.critic.q) else (0.0,)
     return [Decoding(temperature=temperature, beta=beta) for beta in betas for temperature in TEMPERATURES]
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lmgym.algorithms import filtered_bc
 from lmgym.episode import Episode, Turn
 from lmgym.errors import UsageError
 from lmgym.files import sha256
 from lmgym.run import Recipe, Run, opened
+from lmgym.selection import best_episodes
 from lmgym.start import ModelConfig, offline_episodes, trained_policy
 from lmgym.store import read_episodes, write_episodes
 from tests import quick_bc
@@ -119,24 +119,24 @@ def episodes_of(returns: list[float], success: list[bool | None]) -> list[Episod
 
 def test_exactly_the_best_share_is_kept() -> None:
     games = episodes_of([0.0, 5.0, 1.0, 5.0, 5.0, 2.0, 5.0, 5.0, 3.0, 5.0], [None] * 10)
-    kept = filtered_bc.best_episodes(games, "0.3", seed=0)
+    kept = best_episodes(games, "0.3", seed=0)
     assert [game.total_reward for game in kept] == [5.0, 5.0, 5.0]
-    assert kept == filtered_bc.best_episodes(games, "0.3", seed=0)
-    draws = {tuple(game.seed for game in filtered_bc.best_episodes(games, "0.3", seed=seed)) for seed in range(20)}
+    assert kept == best_episodes(games, "0.3", seed=0)
+    draws = {tuple(game.seed for game in best_episodes(games, "0.3", seed=seed)) for seed in range(20)}
     assert len(draws) > 5, "chance decides among equals"
-    assert [game.total_reward for game in filtered_bc.best_episodes(games, "0.8", 0)].count(0.0) == 0
-    assert filtered_bc.best_episodes(games, "1", 0) == games
-    assert len(filtered_bc.best_episodes(games, "0.01", 0)) == 1
+    assert [game.total_reward for game in best_episodes(games, "0.8", 0)].count(0.0) == 0
+    assert best_episodes(games, "1", 0) == games
+    assert len(best_episodes(games, "0.01", 0)) == 1
 
 
 def test_successes_are_kept() -> None:
     games = episodes_of([0.0, 1.0, 2.0], [True, False, True])
-    assert [game.seed for game in filtered_bc.best_episodes(games, "success", 0)] == [0, 2]
+    assert [game.seed for game in best_episodes(games, "success", 0)] == [0, 2]
     with pytest.raises(UsageError, match="no episode of the data reports success"):
-        filtered_bc.best_episodes(episodes_of([1.0], [None]), "success", 0)
+        best_episodes(episodes_of([1.0], [None]), "success", 0)
 
 
 @pytest.mark.parametrize("keep", ["0", "1.5", "best", "nan"])
 def test_other_shares_are_refused(keep: str) -> None:
     with pytest.raises(UsageError, match="--keep is success or a share"):
-        filtered_bc.best_episodes(episodes_of(list(np.zeros(3)), [None] * 3), keep, 0)
+        best_episodes(episodes_of(list(np.zeros(3)), [None] * 3), keep, 0)

@@ -451,7 +451,7 @@ def test_monte_carlo_finds_the_mean_returns_of_the_data(letters: Codec) -> None:
 
 def test_only_what_the_kind_of_trunk_trains_has_a_gradient(letters: Codec) -> None:
     size = len(letters.tokenizer)
-    for trunk, trains_policy in (("own", False), ("frozen", False), ("shared", True)):
+    for trunk, trains_policy in (("own", False), ("detached", False), ("shared", True)):
         policy = policy_of(Memoryless(size), size, 8)
         critic = Critic(policy.lm, CriticShape(CriticConfig(trunk=trunk).trunk, num_q=2, has_v=True))
         for head in critic.q:
