@@ -134,4 +134,5 @@ class PolicyAgent:
         """Draw a token for each row of scores [B, V]; also return its log-probability."""
         logps = log_probabilities(scores, self.decoding)
         tokens = draw(logps, uniforms)
-        return tokens.tolist(), logps.gather(1, tokens[:, None])[:, 0].tolist()
+        # As exact as files keep them.
+        return tokens.tolist(), logps.gather(1, tokens[:, None])[:, 0].float().tolist()

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -202,7 +203,7 @@ def _to_row(episode: Episode) -> dict[str, Any]:
         "rewards": [float(turn.reward) for turn in turns],
         "invalid": [turn.invalid for turn in turns],
         "token_ids": [_optional(turn.token_ids) for turn in turns] if sampled else None,
-        "logprobs": [_optional(turn.logprobs) for turn in turns] if sampled else None,
+        "logprobs": [_single_precision(turn.logprobs) for turn in turns] if sampled else None,
     }
 
 
@@ -231,6 +232,11 @@ def _from_row(row: dict[str, Any], metadata: Metadata) -> Episode:
 
 def _optional(values: tuple[Any, ...] | None) -> list[Any] | None:
     return None if values is None else list(values)
+
+
+def _single_precision(values: tuple[float, ...] | None) -> list[float] | None:
+    """Return values as they will be read again, so that the checksum is that of the file."""
+    return None if values is None else np.asarray(values, dtype=np.float32).tolist()
 
 
 def _canonical(row: dict[str, Any]) -> bytes:

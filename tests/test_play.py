@@ -161,6 +161,12 @@ def test_text_that_no_file_can_hold_is_replaced(text: str, tmp_path: Path) -> No
     assert read_episodes(tmp_path / "f.parquet") == episodes
 
 
+def test_sampled_games_are_kept_to_the_last_digit(tiny_policy: Callable[..., Policy], tmp_path: Path) -> None:
+    episodes = list(collect(PolicyAgent(tiny_policy(ECHO)), ECHO, episodes=5))
+    write_episodes(tmp_path / "f.parquet", episodes)
+    assert read_episodes(tmp_path / "f.parquet") == episodes
+
+
 def test_random_agents_do_not_share_a_space() -> None:
     def played(num_envs: int) -> list[list[str]]:
         games = collect(load_agent("random", FOREIGN), FOREIGN, episodes=20, num_envs=num_envs)
