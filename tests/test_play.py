@@ -1,11 +1,13 @@
 """Rollouts and play: order, batch size, failures, and that play sees what training sees."""
 
+import dataclasses
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import gymnasium
 import numpy as np
 import pytest
 import torch
@@ -17,10 +19,12 @@ from lmgym.errors import UsageError
 from lmgym.evaluate import Stream, collect, evaluate, evaluation_starts, game_seed
 from lmgym.play import PolicyAgent
 from lmgym.policy import Policy
+from lmgym.reading import Reader, can_keep
 from lmgym.rollout import Start, rollout, side_by_side
 from lmgym.store import read_episodes, write_episodes
-from lmgym.tokens import TokenDataset
-from tests.games import COLOURS, ECHO, FOREIGN
+from lmgym.tokens import TokenDataset, encode_episode
+from tests.games import COLOURS, ECHO, FOREIGN, Echo
+from tests.test_policy import gpt2_folder
 
 MAZES = ["lmgym/FOMaze-v0", "lmgym/POMaze-v0"]
 
@@ -159,6 +163,88 @@ def test_text_that_no_file_can_hold_is_replaced(text: str, tmp_path: Path) -> No
     assert "\ufffd" in episodes[0].observations[1].text
     write_episodes(tmp_path / "f.parquet", episodes)
     assert read_episodes(tmp_path / "f.parquet") == episodes
+
+
+@pytest.mark.parametrize("env_id", ["lmgym/POMaze-v0", "lmgym/WordleMini-v0", "lmgym/FOTextNav-v0", ECHO])
+@pytest.mark.parametrize("num_envs", [1, 7, 64])
+def test_kept_caches_change_no_token(env_id: str, num_envs: int, tiny_policy: Callable[..., Policy]) -> None:
+    """Games of different lengths end at different times and make room for others; a window that moves is read anew.
+    The reference reads the whole window in every turn. (What differs is the last bit of a float, which may choose
+    another token where a number falls between two: rarer than once in a hundred thousand tokens.)"""
+    policy = tiny_policy(env_id)
+    policy.view = dataclasses.replace(policy.view, max_reply_tokens=5)
+
+    def played(num_envs: int, *, keep_cache: bool) -> list[Episode]:
+        agent = PolicyAgent(policy, keep_cache=keep_cache)
+        return list(collect(agent, env_id, episodes=9, num_envs=num_envs))
+
+    slow, fast = played(1, keep_cache=False), played(num_envs, keep_cache=True)
+    assert texts(fast) == texts(slow)
+    for mine, theirs in zip(fast, slow, strict=True):
+        for turn, other in zip(mine.actions, theirs.actions, strict=True):
+            assert turn.logprobs == pytest.approx(other.logprobs, abs=1e-4)
+
+
+class Uneven(Echo):
+    """Says something of another length every time, and ends when chance says so."""
+
+    def _next(self) -> str:
+        self._shown = "x" * int(self.np_random.integers(1, 8))
+        self._left = 0 if self.np_random.random() < 0.1 else 3
+        return self._shown
+
+
+gymnasium.register("test/Uneven-v0", entry_point="tests.test_play:Uneven", max_episode_steps=30)
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+@pytest.mark.parametrize("max_turns", [None, 5])
+def test_kept_caches_serve_any_model_and_window(
+    kind: str, max_turns: int | None, tiny_policy: Callable[..., Policy], tmp_path: Path
+) -> None:
+    env_id = "tests.test_play:test/Uneven-v0"
+    policy = tiny_policy(env_id, "char")
+    if kind == "gpt2":
+        policy = Policy.from_model(str(gpt2_folder(tmp_path / "gpt2")), None, 10)
+    view = dataclasses.replace(policy.view, max_turns=max_turns, max_tokens=120, max_reply_tokens=6)
+    policy.view = view
+    assert can_keep(policy.lm)
+    games = {
+        keep: texts(list(collect(PolicyAgent(policy, keep_cache=keep), env_id, episodes=20, num_envs=8)))
+        for keep in (True, False)
+    }
+    assert games[True] == games[False]
+    assert len({len(game) for game in games[True]}) > 5
+
+
+def test_each_token_is_read_once(tiny_policy: Callable[..., Policy], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is said, the model computes as many tokens as a game has, and not one more."""
+    env_id = "tests.test_play:test/Uneven-v0"
+    policy = tiny_policy(env_id, "char")
+    read: list[int] = []
+    through = Reader.read
+
+    def counted(self: Reader, tokens: Sequence[Sequence[int]]) -> list[torch.Tensor]:
+        read.append(sum(map(len, tokens)))
+        return through(self, tokens)
+
+    monkeypatch.setattr(Reader, "read", counted)
+    (game,) = collect(PolicyAgent(policy), env_id, episodes=1)
+    (row,) = encode_episode(game, policy.codec, policy.view)
+    # The last token said is not read any more, nor is what the game answers to it.
+    unread = 1 + (0 if game.terminated else len(policy.codec.encode(game.turns[-1].text)))
+    assert sum(read) == len(row.ids) - unread
+
+
+def test_models_that_look_only_so_far_are_read_anew(tiny_policy: Callable[..., Policy]) -> None:
+    lm = tiny_policy(ECHO).lm
+    assert can_keep(lm)
+    lm.config.sliding_window = 8
+    assert not can_keep(lm)
+    lm.config.layer_types = ["full_attention", "sliding_attention"]
+    assert not can_keep(lm)
+    lm.config.layer_types = ["full_attention", "full_attention"]
+    assert can_keep(lm)
 
 
 def test_sampled_games_are_kept_to_the_last_digit(tiny_policy: Callable[..., Policy], tmp_path: Path) -> None:

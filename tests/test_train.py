@@ -24,6 +24,7 @@ from lmgym.errors import UsageError
 from lmgym.evaluate import evaluate
 from lmgym.files import sha256
 from lmgym.methods import method_module, methods
+from lmgym.online import RoundsConfig
 from lmgym.policy import Policy
 from lmgym.run import Recipe, opened
 from lmgym.start import ModelConfig
@@ -44,8 +45,13 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def quick(module: ModuleType, init: Path | None = None, **optim: Any) -> Any:
     """The method's config, small enough for a test."""
-    small = {"steps": 200, "batch_tokens": 512, "checkpoint_every": 50, "learning_rate": 2e-3, **optim}
-    config = dataclasses.replace(module.Config(), optim=OptimConfig(**small))
+    config = module.Config()
+    if hasattr(config, "optim"):
+        small = {"steps": 200, "batch_tokens": 512, "checkpoint_every": 50, "learning_rate": 2e-3, **optim}
+        config = dataclasses.replace(config, optim=OptimConfig(**small))
+    else:
+        rounds = {"rounds": 16, "batch_tokens": 512, "learning_rate": 3e-3, "validation_episodes": 50}
+        config = dataclasses.replace(config, play=RoundsConfig(**rounds))  # type: ignore[arg-type]
     return dataclasses.replace(config, init=str(init)) if hasattr(config, "init") else config
 
 
@@ -220,9 +226,13 @@ def test_parts_of_a_step_change_nothing(method: str, tmp_path: Path, clone: Path
     """Eight rows at once, or one by one: the same losses."""
     module = method_module(method)
     config = quick(module, clone, steps=30, checkpoint_every=30, batch_tokens=8 * 16)
+    if hasattr(config, "play"):
+        play = dataclasses.replace(config.play, rounds=2, episodes=16, batch_tokens=8 * 16)
+        config = dataclasses.replace(config, play=play)
     whole = trained(method, tmp_path / "1", config)
-    one_by_one = dataclasses.replace(config, optim=dataclasses.replace(config.optim, accumulate=8))
-    parts = trained(method, tmp_path / "8", one_by_one)
+    field = "optim" if hasattr(config, "optim") else "play"
+    part = dataclasses.replace(getattr(config, field), accumulate=8)
+    parts = trained(method, tmp_path / "8", dataclasses.replace(config, **{field: part}))
     losses = [[line["loss"] for line in metrics(folder)] for folder in (whole, parts)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
 
