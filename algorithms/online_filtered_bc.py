@@ -33,7 +33,7 @@ class Config:
 
     init: str | None = None
     """A finished run to start from; a clone of the data, trained once for all methods, if left out."""
-    keep: str = "0.2"
+    keep: str = "0.3"
     """`success`, or the share of the games of the last rounds that is cloned."""
     memory: int = 5
     """Rounds whose games are remembered."""
