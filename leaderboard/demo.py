@@ -105,12 +105,8 @@ def main() -> None:
         table.add_row(*row(method, evaluated(str(folder)), time.perf_counter() - begun))
     output_console().print(table)
     print("score: 0 worst possible return, 50 mean of the offline data, 100 best known return (expert)")
-    print(
-        "data: the players of the offline data, most of whom are lost; bc: a clone of them, where all others start"
-    )
-    print(
-        "published: scores of LMRL-Gym, of a larger model on other data; seconds: training, tuning, playing"
-    )
+    print("data: the players of the offline data, most of whom are lost; bc: a clone of them, where all others start")
+    print("published: scores of LMRL-Gym, of a larger model on other data; seconds: training, tuning, playing")
     print(f"{time.perf_counter() - started:.0f} s; see how one of them thinks: lmgym inspect {folder.parent / 'ilql'}")
 
 

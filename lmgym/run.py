@@ -69,11 +69,12 @@ class Run:
             write_json(self.folder / "run.json", self.record)
 
     def finish(self, policy: Policy, **facts: Any) -> None:
-        """Save the policy, mark the run as finished and drop its checkpoints; the main process does it."""
+        """Save the policy, mark the run as finished and drop what it needed to go on; the main process does it."""
         if self.is_main:
             policy.save_pretrained(self.folder)
             self.note(status="finished", parameters=policy.num_parameters, **facts)
-            shutil.rmtree(self.folder / "checkpoints", ignore_errors=True)
+            for unneeded in ("checkpoints", "best"):
+                shutil.rmtree(self.folder / unneeded, ignore_errors=True)
 
     def require_same(self, name: str, checksum: str) -> None:
         """Record a checksum of what the run is made from; raises UsageError where it is not that of the first start."""

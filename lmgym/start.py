@@ -122,6 +122,10 @@ def trained_policy(run: Run, init: str | None, config: ModelConfig, method: str)
         raise UsageError("--init names a trained policy: leave --model, --tokenizer and --download out")
     else:
         folder = Path(init)
+        if (folder / "run.json").exists() and (game := read_record(folder)["recipe"]["env_id"]) != run.recipe.env_id:
+            raise UsageError(
+                f"{folder} was trained on {game}, not on {run.recipe.env_id}; as a model: --model {folder}"
+            )
     policy = Policy.from_pretrained(folder)
     policy.critic = None
     run.require_same("init", sha256(folder / RECORD))

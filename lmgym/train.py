@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -116,12 +117,12 @@ def learning_rate(step: int, config: OptimConfig) -> float:
     return config.learning_rate * (config.final_lr_fraction + (1 - config.final_lr_fraction) * cosine)
 
 
-def mixed_precision(precision: str, num_parameters: int) -> str:
-    """Return accelerate's name for the precision to compute in."""
+def chosen_precision(precision: str, num_parameters: int) -> str:
+    """Return the precision to compute in: `float32` or `bfloat16`."""
     if precision == "auto":
         pays = torch.cuda.is_available() or (num_parameters >= BFLOAT16_MIN_PARAMETERS and _has_amx())
-        precision = "bfloat16" if pays else "float32"
-    return "bf16" if precision == "bfloat16" else "no"
+        return "bfloat16" if pays else "float32"
+    return precision
 
 
 def _has_amx() -> bool:
@@ -139,9 +140,13 @@ class Learner:
 
     def __init__(self, run: Run, module: torch.nn.Module, config: UpdateConfig) -> None:
         learned = [parameter for parameter in module.parameters() if parameter.requires_grad]
-        precision = mixed_precision(config.precision, sum(parameter.numel() for parameter in learned))
-        self.accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision=precision)
+        precision = chosen_precision(config.precision, sum(parameter.numel() for parameter in learned))
+        self.accelerator = Accelerator(cpu=not torch.cuda.is_available())
         run.note(processes=self.accelerator.num_processes, precision=precision)
+        # Not accelerate's own mixed precision, which is one for all models of a process.
+        self._autocast = partial(
+            torch.autocast, self.accelerator.device.type, torch.bfloat16, enabled=precision == "bfloat16"
+        )
         if self.accelerator.distributed_type not in (
             DistributedType.NO,
             DistributedType.MULTI_CPU,
@@ -176,7 +181,9 @@ class Learner:
             part = batch.part(slice(edges[index], edges[index + 1])).to(self.accelerator.device)
             last = turn == self._config.accumulate - 1
             with nullcontext() if last else self.accelerator.no_sync(self._model):
-                value, metrics = loss(part, self._model(part))
+                with self._autocast():
+                    outputs = self._model(part)
+                value, metrics = loss(part, outputs)
                 # Gradients of several processes are averaged, but the parts add up.
                 self.accelerator.backward(value * processes)
             for name, metric in metrics.items():

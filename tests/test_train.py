@@ -29,7 +29,7 @@ from lmgym.policy import Policy
 from lmgym.run import Recipe, opened
 from lmgym.start import ModelConfig
 from lmgym.store import read_episodes
-from lmgym.train import OptimConfig, RowSampler, mixed_precision
+from lmgym.train import OptimConfig, RowSampler, chosen_precision
 from tests.games import ECHO, Echo
 from tests.test_policy import gpt2_folder
 
@@ -313,10 +313,29 @@ def test_rows_come_in_permutations_by_seed_and_step_alone() -> None:
 
 def test_precision_follows_size_and_processor(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    for amx, size, expected in [(True, 5_000_000, "bf16"), (True, 100_000, "no"), (False, 5_000_000, "no")]:
+    for amx, size, expected in [
+        (True, 5_000_000, "bfloat16"),
+        (True, 100_000, "float32"),
+        (False, 5_000_000, "float32"),
+    ]:
         monkeypatch.setattr("lmgym.train._has_amx", lambda amx=amx: amx)
-        assert mixed_precision("auto", size) == expected
-    assert mixed_precision("bfloat16", 10) == "bf16"
+        assert chosen_precision("auto", size) == expected
+    assert chosen_precision("bfloat16", 10) == "bfloat16"
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_bfloat16_learns_as_well(method: str, tmp_path: Path, clone: Path) -> None:
+    """One process may compute in different precisions, such as a clone in one and what starts from it in another."""
+    module = method_module(method)
+    config = quick(module, clone, steps=20, checkpoint_every=20)
+    field = "optim" if hasattr(config, "optim") else "play"
+    half = dataclasses.replace(getattr(config, field), precision="bfloat16")
+    if field == "play":
+        half = dataclasses.replace(half, rounds=2, episodes=16)
+    folder = trained(method, tmp_path / "half", dataclasses.replace(config, **{field: half}))
+    assert json.loads((folder / "run.json").read_text())["precision"] == "bfloat16"
+    assert all(np.isfinite(line["loss"]) for line in metrics(folder))
+    assert Policy.from_pretrained(folder).lm.dtype == torch.float32
 
 
 def maze_value(probabilities: Mapping[tuple[int, int], np.ndarray], maze: Maze) -> float:
