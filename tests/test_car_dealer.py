@@ -13,6 +13,7 @@ from gymnasium.error import ResetNeeded
 
 from lmgym.check import odd_actions
 from lmgym.env import make_env
+from lmgym.envs import car_dealer
 from lmgym.envs._car_dealer_buyer import KINDS, PERSONALITIES, Act, Buyer, Car, Manner, Profile, Said
 from lmgym.envs._car_dealer_chat import verdict
 from lmgym.envs._car_dealer_language import BRANDS, FEATURES, TYPES, expected_readings, facts, read
@@ -718,7 +719,7 @@ def test_sellers_of_every_style_play_the_data() -> None:
 
 def test_references() -> None:
     assert game(reward="ratio_lmrl").reference is None
-    assert game(oracle=Scripted([])).reference is None
+    assert with_model()[0].reference is None
     for env_id in IDS:
         for reward in ("revenue", "ratio"):
             scale = game(env_id, reward=reward).reference
@@ -747,20 +748,21 @@ class Scripted:
 
 def with_model(*replies: str | Exception, **buyer: Any) -> tuple[Any, Scripted]:
     oracle = Scripted(replies)
-    return started(kwargs={"oracle": oracle}, **buyer), oracle
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(car_dealer, "load_oracle", lambda spec: oracle)
+        return started(kwargs={"oracle": "fake"}, **buyer), oracle
 
 
 def test_a_model_accepts_what_was_offered() -> None:
     env, oracle = with_model("Hm, too much.", "Fine, I'll take it. [accept $41,000]")
     answer, reward, terminated, _, info = env.step("Hello! The Ford truck is $45,000.")
     assert (answer, reward, terminated) == ("Hm, too much.", 0.0, False)
-    assert (info["prompt_tokens"], info["completion_tokens"], info["cost"]) == (10, 3, 0.5)
     answer, reward, terminated, truncated, info = env.step("$41,000, then.")
     assert (answer, reward, terminated, truncated) == ("Fine, I'll take it.", 41.0, True, False)
-    assert (info["decision"], info["price"], info["prompt_tokens"]) == ("accept", 41_000.0, 20)
+    assert (info["decision"], info["price"]) == ("accept", 41_000.0)
     json.dumps(info)
     (first, _, seed), (second, _, other_seed) = oracle.asked
-    assert seed != other_seed
+    assert seed == other_seed
     assert [message["role"] for message in second] == ["system", "user", "assistant", "user"]
     assert [message["content"] for message in second[1:]] == [
         "Hello! The Ford truck is $45,000.", "Hm, too much.", "$41,000, then.",
@@ -836,6 +838,7 @@ def test_a_model_that_gives_no_answer_truncates_the_game() -> None:
     observation, reward, terminated, truncated, info = env.step("Deal.")
     assert (observation, reward, terminated, truncated) == ("", 0.0, False, True)
     assert (info["oracle_error"], info["success"]) == ("the server is down", False)
+    assert info["buyer"]["brand"] == "Ford"
     assert observation in env.observation_space
     with pytest.raises(ResetNeeded):
         env.step("Deal.")

@@ -637,7 +637,7 @@ def test_an_oracle_is_told_the_facts_and_the_conversation(monkeypatch: pytest.Mo
     assert said == "Yes, the ocean is close."
     assert said in env.observation_space
     env.step("something\nthat the tables do not understand")
-    assert (reward, info["prompt_tokens"], info["completion_tokens"], info["cost"]) == (-1.0, 100, 7, 0.25)
+    assert (reward, info["leaks"], info["success"]) == (-1.0, 0, False)
     messages, seed = oracle.heard[1]
     assert [message["role"] for message in messages] == ["system", "user", "assistant", "user"]
     assert [message["content"] for message in messages[1:]] == [
@@ -669,7 +669,8 @@ def test_an_oracle_that_fails_cuts_the_game_off(monkeypatch: pytest.MonkeyPatch)
     env, _ = with_oracle(monkeypatch, None)
     said, reward, terminated, truncated, info = env.step("Is your city on the coast?")
     assert (said, reward, terminated, truncated) == ("", -1.0, False, True)
-    assert info["oracle_error"] == "the server is on fire"
+    assert (info["oracle_error"], info["success"]) == ("the server is on fire", False)
+    assert info["city"] == "Lima"
     assert json.dumps(info)
     with pytest.raises(ResetNeeded):
         env.step("Is your city on the coast?")

@@ -331,7 +331,10 @@ def test_held_out_questions_are_apart_from_phrasings_and_development(table: Tabl
 def test_accuracy_on_held_out_questions() -> None:
     rows = heldout()
     env = game()
-    said = [(row, env._answer_to(row.question, row.object)) for row in rows]
+    said = []
+    for row in rows:
+        env.reset(seed=0, options={"object": env._items[row.object].name})
+        said.append((row, env.step(row.question)[0]))
     answered = [(row, answer) for row, answer in said if answer != "I don't know."]
     right = [row for row, answer in answered if (answer == "Yes.") == row.yes]
     assert len(answered) / len(rows) >= 0.80
@@ -512,14 +515,9 @@ def test_a_language_model_hears_the_object_and_the_conversation(monkeypatch: pyt
     assert [message["role"] for message in messages] == ["system", *["user", "assistant"] * 3, "user"]
     assert "Scissors, also called Pair of scissors" in messages[0]["content"]
     assert [message["content"] for message in messages[1:5]] == ["Is it a wug?", "Yes.", "Is it an animal?", "No."]
-    assert messages[-1]["content"] == "Is it ??"
+    assert messages[-1]["content"] == "Is it \ufffd?"
     info = said[-1][4]
-    assert {name: info[name] for name in ("prompt_tokens", "completion_tokens", "cost", "unclear_replies")} == {
-        "prompt_tokens": 40,
-        "completion_tokens": 8,
-        "cost": 2.0,
-        "unclear_replies": 1,
-    }
+    assert info["unclear_replies"] == 1
     assert "invalid" not in info
     assert len({seed for _, seed in oracle.calls}) == 1
 
@@ -537,9 +535,9 @@ def test_a_failed_call_ends_the_game_as_truncated(monkeypatch: pytest.MonkeyPatc
     env = game_with(FakeOracle("yes"), monkeypatch)
     assert env.step("Is it sharp?")[0] == "Yes."
     observation, reward, terminated, truncated, info = env.step("Is it red?")
-    assert (reward, terminated, truncated) == (-1.0, False, True)
+    assert (observation, reward, terminated, truncated) == ("", -1.0, False, True)
     assert observation in env.observation_space
-    assert info["oracle_error"] == "nobody is at home"
+    assert (info["oracle_error"], info["success"]) == ("nobody is at home", False)
     assert info["object"] == "Scissors"
     assert json.dumps(info)
     with pytest.raises(ResetNeeded):
