@@ -167,7 +167,6 @@ class GuessMyCity(TextEnv):
     """
 
     metadata = {"render_modes": ["ansi"], "render_fps": 4}  # noqa: RUF012 (Gymnasium declares it so)
-    max_reply_chars = 120
 
     def __init__(self, cities: str = "all", oracle: str = "embedded", render_mode: str | None = None) -> None:
         if cities not in TURNS:
@@ -192,6 +191,7 @@ class GuessMyCity(TextEnv):
     def _declare_scale(self, *, mini: bool) -> None:
         self.tokenizer = "phrase" if mini else "word"
         self.preset = "0.1M" if mini else "5M"
+        self.max_reply_chars = 60 if mini else 120
         self.data_episodes = 10_000 if mini else 100_000
         self.evaluation_episodes = 1000
 
@@ -406,7 +406,7 @@ def held_out_scores(name: str) -> dict[str, float]:
         "answered": len(answered) / len(verdicts),
         "right among answered": answered.count("right") / len(answered),
         "questions beyond the tables": len(beyond),
-        "declined": beyond.count("unanswered") / max(1, len(beyond)),
+        "declined among these": beyond.count("unanswered") / max(1, len(beyond)),
     }
 
 

@@ -232,7 +232,6 @@ class TwentyQuestions(TextEnv):
     """
 
     metadata = {"render_modes": ["ansi"], "render_fps": 4}  # noqa: RUF012 (Gymnasium declares it so)
-    max_reply_chars = 100
     max_turns = TURNS
 
     def __init__(
@@ -269,6 +268,7 @@ class TwentyQuestions(TextEnv):
     def _declare_scale(self, mini: bool) -> None:
         self.tokenizer = "phrase" if mini else "word"
         self.preset = "0.1M" if mini else "5M"
+        self.max_reply_chars = 60 if mini else 100
         self.data_episodes = 10_000 if mini else 100_000
         self.evaluation_episodes = 1000 if mini else 158 * 10
 
