@@ -119,7 +119,7 @@ class GuessMyCity(TextEnv):
         `Questions:` at first, then an answer: a sentence or two in the first person to an open question (`My
         favorite traditional dish from my hometown is ...`), `Yes, ...` or `No, ...` to a yes/no question. Where
         neither would be honest, the person says so. A question for the name, and one whose answer would hold a
-        name or adjective of the city or its country, is deflected.
+        name or adjective of the city or its country or compare the city with itself, is deflected.
     Action:
         A question in English. Old and new names, spellings without accents, case and punctuation do not matter
         in a guess: `are you from bombay`.
