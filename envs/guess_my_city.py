@@ -179,7 +179,7 @@ class GuessMyCity(TextEnv):
         self.remote = self._oracle is not None
         self.reference = REFERENCES[cities] if self._oracle is None else None
         self._declare_scale(mini=cities == "mini")
-        self.observation_space = spaces.Text(MAX_REPLY, charset=_charset())
+        self.observation_space = spaces.Text(MAX_REPLY, min_length=0, charset=_charset())
         self.action_space = AnyText(self._examples())
         self._city = 0
         self._turns_left = 0

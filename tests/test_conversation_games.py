@@ -126,6 +126,7 @@ def test_a_server_that_fails_ends_single_games(talk: Talk) -> None:
         assert episode.error == f"other side: {episode.outcome['oracle_error']}"
         assert "status 500" in episode.outcome["oracle_error"]
         assert (episode.outcome["success"], episode.observations[-1].text) == (False, "")
+        assert "" in make_env(talk.env_id).observation_space
         assert talk.told(episode.outcome[talk.hidden])
         assert episode.outcome["oracle_calls"] >= 2
     assert 0 < result.errors < 12
