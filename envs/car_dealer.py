@@ -112,7 +112,7 @@ class CarDealer(TextEnv):
         cost $26,100; backup camera, sunroof`. Then what the buyer says.
     Action:
         Any text: `The Ford truck has a sunroof, and I can do $36,500.` Only the first 500 characters are heard.
-        `Deal.` takes the buyer's standing offer.
+        `Deal.`, or nothing but `Yes.`, takes the buyer's standing offer.
     Start:
         The buyer's kind, personality, brand, type, budget and features, and the lot, are uniform draws;
         `reset(options={"buyer": "impatient"})` fixes the kind, a mapping any of `kind`, `personality`, `brand`,
