@@ -1,12 +1,8 @@
 """A language model as the buyer of Car Dealer: what it is told, and how strictly its replies are read."""
 
 import re
-from collections.abc import Sequence
 from typing import NamedTuple
 
-from lmgym.oracle import Message
-
-MAX_SELLER_CHARS = 500
 MAX_BUYER_CHARS = 600
 ALLOWED = re.compile(r"[^\x20-\x7e]+")
 MARKER = re.compile(r"\[([^\[\]]{0,40})\]")
@@ -42,24 +38,9 @@ def system_prompt(kind: str, personality: str, wish: str, features: str, budget:
     )
 
 
-def messages(system: str, conversation: Sequence[tuple[str, str]], seller: str, *, is_last: bool) -> list[Message]:
-    """Return the chat: the buyer is the assistant. All rules stand in its first message, as some models require."""
-    chat: list[Message] = [{"role": "system", "content": f"{system} {LAST_WORD}" if is_last else system}]
-    for said, answered in conversation:
-        chat += [{"role": "user", "content": said}, {"role": "assistant", "content": answered}]
-    chat.append({"role": "user", "content": seller})
-    return chat
-
-
 def tamed(text: str) -> str:
-    """Return a seller's utterance as the language model gets it: cut, on one line, without brackets."""
-    return (
-        " ".join(text[:MAX_SELLER_CHARS].split())
-        .replace("[", "(")
-        .replace("]", ")")
-        .encode("utf-8", "replace")
-        .decode("utf-8")
-    )
+    """Return a seller's utterance without the brackets in which a decision is made."""
+    return text.replace("[", "(").replace("]", ")")
 
 
 def verdict(reply: str) -> Verdict:

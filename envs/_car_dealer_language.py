@@ -132,6 +132,11 @@ ACCEPTS = (
 )
 # Alone in their sentence these are consent, in a longer one they are mostly something else ("a special deal").
 CONSENT_ALONE = frozenset({"deal", "done", "sold", "agreed"})
+# An utterance of these words alone is consent: `Yes.`, `Ok, fine with me.`
+ASSENT = _words("yes yeah yep yup ok okay sure fine alright certainly absolutely gladly")
+BESIDE_ASSENT = ASSENT | _words(
+    "of course then sir madam all right thats that is it take thank thanks you very well with me by ,"
+)
 PROMISES = (
     *("a discount", "nice discount", "good discount", "big discount", "better price", "special price", "good price"),
     *("come down", "go lower", "lower the price", "drop the price", "better on the price", "special offer"),
@@ -144,7 +149,21 @@ POLITE = (
 GREETINGS = ("hello", "hi", "hey", "welcome", "good morning", "good afternoon", "good evening", "good day", "howdy")
 INSULTS = (
     *("idiot", "stupid", "moron", "dumb", "loser", "jerk", "shut up", "cheapskate", "get out", "get lost", "clown"),
-    *("fool", "liar", "wasting my time", "waste my time", "cheap bastard", "bastard", "ugly", "pathetic", "go away"),
+    *(
+        "fool",
+        "liar",
+        "fuck",
+        "fucking",
+        "asshole",
+        "screw you",
+        "wasting my time",
+        "waste my time",
+        "cheap bastard",
+        "bastard",
+        "ugly",
+        "pathetic",
+        "go away",
+    ),
 )
 FAREWELLS = ("goodbye", "good bye", "bye", "see you", "get out", "get lost", "go away", "no deal then", "please leave")
 FREE = ("for free", "its free", "it is free", "for nothing", "free of charge", "yours free")
@@ -194,7 +213,7 @@ FINANCE = _words("financing finance interest apr sure certain electric leather s
 
 TOKEN = re.compile(
     r"(?<![\w.,$-])(-)?\s?(us\$|usd\s|\$)?\s?(-)?"
-    r"(\d{1,3}(?:,\d{3})+(?!\d)|\d{1,3}(?: \d{3})+(?![\d,])|\d{1,12})(\.\d{1,6})?(?:\s?(k|%|\$))?(?![a-z0-9])"
+    r"(\d{1,3}(?:,\d{3})+(?!\d)|\d{1,3}(?: \d{3})+(?![\d,])|\d{1,24})(\.\d{1,6})?(?:\s?(k|%|\$))?(?![a-z0-9])"
     r"|([a-z0-9]+)|([?!.;,:\n])"
 )
 RANGE = re.compile(r"(\d[k%]?)\s?[-\u2013]\s?(?=\$?\d{2})(?!\d{4}(?!\d))")  # the end: 555-0134 is a telephone number
@@ -609,7 +628,7 @@ def _merged(parts: Sequence[_Part]) -> Reading:
         lacks=lacks,
         about=about,
         ask=_question([part.ask for part in parts if part.ask], priced=bool(prices or discounts)),
-        accepts=any(part.accepts() for part in parts),
+        accepts=any(part.accepts() for part in parts) or _is_assent(parts),
         promises="promises" in flags and not prices and not discounts,
         polite="polite" in flags,
         greets="greets" in flags,
@@ -617,6 +636,13 @@ def _merged(parts: Sequence[_Part]) -> Reading:
         leaves="leaves" in flags,
         num_words=sum([len(part.words) - part.words.count(",") for part in parts]),
     )
+
+
+def _is_assent(parts: Sequence[_Part]) -> bool:
+    """Return whether nothing but consent is said."""
+    if parts[0].words[0] not in ASSENT or any(part.asks for part in parts):
+        return False
+    return all(BESIDE_ASSENT.issuperset(part.words) for part in parts)
 
 
 KINDS_OF_QUESTION = ("budget", "offer", "features", "wants", "close", "other")

@@ -154,8 +154,10 @@ class Reader:
         query = self.known.get(text)
         if query is not None:
             return query
-        if text in self._cache:
+        try:
             return self._cache[text]
+        except KeyError:
+            pass  # Not `in` first: another thread may empty it between the two.
         if len(text) > MAX_LENGTH:
             return None
         if len(self._cache) >= 20_000:

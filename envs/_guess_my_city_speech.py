@@ -1,6 +1,7 @@
 """How a person speaks of the city: what is said to each question. The wording is in `cities_speech.json`."""
 
 import json
+from collections.abc import Callable
 from importlib import resources
 from typing import Any
 
@@ -19,6 +20,14 @@ ASKED: dict[tuple[str, str, Any], tuple[str, ...]] = {
     (row["kind"], row["topic"], row["value"]): tuple(row["texts"]) for row in SPEECH["asked"]
 }
 
+# The place with which a question compares the city.
+PLACE_OF: dict[str, Callable[[Any], str]] = {
+    "near": lambda value: value[0],
+    "compass": lambda value: value[1],
+    "bigger": lambda value: value,
+    "smaller": lambda value: value,
+}
+
 
 class Voice:
     """Says what is true of a city in one of several ways; nothing it says holds a secret name."""
@@ -27,7 +36,9 @@ class Voice:
         self.phrasings = phrasings
 
     def to_check(self, city: Any, topic: str, value: Any) -> tuple[str, ...]:
-        """Return the ways to answer a yes/no question."""
+        """Return the ways to answer a yes/no question; one that compares the city with itself is deflected."""
+        if topic in PLACE_OF and city.kilometres_to(PLACE_OF[topic](value)) < 1:
+            return DEFLECTED[: self.phrasings]
         truth = city.holds(topic, value)
         shown = {"x": _shown(city, topic, value), "d": _distance(city, topic, value)}
         if truth is None:

@@ -2,6 +2,7 @@
 carry meaning, and turns a negative question into its positive."""
 
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -111,7 +112,7 @@ OPPOSITES = (
     (re.compile(r"\binanimate\b"), "alive"),
     (re.compile(r"\binedible\b"), "edible"),
 )
-DENIAL = re.compile(r"\b(?:not|never|nor|neither|no)\b")
+DENIAL = re.compile(r"\b(?:not|never|nor|neither|no|except|excluding|unless)\b")
 
 
 @dataclass(frozen=True)
@@ -177,8 +178,14 @@ def _without_ending(word: str) -> str:
 
 
 def plain(text: str) -> str:
-    """Return text in lower case, without contractions and odd characters."""
+    """Return text in lower case, without contractions and odd characters.
+
+    >>> plain("Isn\u2019t it a caf\u00e9?"), plain("\u0130s it a \uff43at?")
+    ('is not it a cafe?', 'is it a cat?')
+    """
     text = text.lower().strip()
+    if not text.isascii():
+        text = "".join(char for char in unicodedata.normalize("NFKD", text) if not unicodedata.combining(char))
     for pattern, replacement in CONTRACTIONS:
         text = pattern.sub(replacement, text)
     return text

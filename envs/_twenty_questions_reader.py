@@ -128,8 +128,10 @@ class Reader:
             return self._learned[text]
         if len(text) > MAX_LETTERS:
             return None
-        if text in self._read:
+        try:
             return self._read[text]
+        except KeyError:
+            pass  # Not `in` first: another thread may empty it between the two.
         if len(self._read) > MAX_CACHED:
             self._read.clear()
         reading = self._read[text] = self._understand(self._english.plain(text))

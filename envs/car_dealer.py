@@ -25,11 +25,11 @@ from lmgym.envs._car_dealer_buyer import (
     car_with_article,
     listed,
 )
-from lmgym.envs._car_dealer_chat import Verdict, messages, system_prompt, tamed, verdict
+from lmgym.envs._car_dealer_chat import LAST_WORD, Verdict, system_prompt, tamed, verdict
 from lmgym.envs._car_dealer_language import BRANDS, FEATURES, TYPES, Reading, expected_readings, facts, read
 from lmgym.envs._car_dealer_sellers import MINI_PLANS, PLANS, STYLES, Belief, Move, Notes, Plan, Seller, best_move
 from lmgym.errors import UsageError, unknown
-from lmgym.oracle import Oracle, OracleError, load_oracle
+from lmgym.oracle import OracleError, OtherSide, load_oracle
 from lmgym.scores import Reference, Score
 
 HEADER = "You sell cars. A buyer walks in. On your lot:"
@@ -112,7 +112,7 @@ class CarDealer(TextEnv):
         cost $26,100; backup camera, sunroof`. Then what the buyer says.
     Action:
         Any text: `The Ford truck has a sunroof, and I can do $36,500.` Only the first 500 characters are heard.
-        `Deal.` takes the buyer's standing offer.
+        `Deal.`, or nothing but `Yes.`, takes the buyer's standing offer.
     Start:
         The buyer's kind, personality, brand, type, budget and features, and the lot, are uniform draws;
         `reset(options={"buyer": "impatient"})` fixes the kind, a mapping any of `kind`, `personality`, `brand`,
@@ -127,18 +127,20 @@ class CarDealer(TextEnv):
         negative or above ten times the list price, a price below cost.
     Episode end:
         Terminated when the buyer accepts, rejects or leaves; it decides after 25 turns at the latest. Truncated
-        only where a language model as the buyer gives no answer (`info["oracle_error"]`).
+        only where a language model as the buyer gives no answer (`info["oracle_error"]`): no sale, so 0 in any unit
+        of the reward, and the observation is empty.
     Info:
         `success` (sold), `offer` (the price that was understood, discounts worked out, or None); at the end
         `decision` (accept, reject, leave), `price` (on a sale), `buyer`; `invalid` (why, for an invalid action
-        only); with a language model also `prompt_tokens`, `completion_tokens`, `cost` so far, and `void` where
-        it accepted what it could not.
+        only). With a language model as the buyer also `void` (why, where it accepted what it could not),
+        `oracle_calls`, `oracle_prompt_tokens`, `oracle_completion_tokens`, `oracle_cost` (so far) and, if it
+        failed, `oracle_error`.
     Arguments:
         size: "full", or "mini": two cars, three features, prices in thousands, one way to speak, 12 turns.
         reward: "revenue", "ratio" or "ratio_lmrl".
-        oracle: who the buyer is: "embedded" (the state machine), the spec of a language model (`lmgym.oracle`),
-            or an object with its interface. A model decides by a marker at the end of its reply; a deal needs a
-            price that the seller offered for the wanted car, not below cost and not above the budget.
+        oracle: who the buyer is: "embedded" (the state machine) or a language model, see `lmgym.oracle`. A model
+            decides by a marker at the end of its reply; a deal needs a price that the seller offered for the wanted
+            car, not below cost and not above the budget.
     Departures from LMRL-Gym (arXiv 2311.18232; its released code):
         The buyer is a state machine by default (released: GPT-2 XL without seeds). The three kinds of buyer are
         those of the paper, the profile (ten personalities, 13 brands, 6 types, 8 features, 5 budgets) that of the
@@ -159,7 +161,7 @@ class CarDealer(TextEnv):
         self,
         size: str = "full",
         reward: str = "revenue",
-        oracle: str | Oracle = "embedded",
+        oracle: str = "embedded",
         render_mode: str | None = None,
     ) -> None:
         if size not in SIZES:
@@ -169,7 +171,8 @@ class CarDealer(TextEnv):
         self.render_mode = render_mode
         self._size = SIZES[size]
         self._reward = reward
-        self._oracle = load_oracle(oracle) if isinstance(oracle, str) else oracle
+        self._oracle = load_oracle(oracle)
+        self.remote = self._oracle is not None
         self.reference = REFERENCES.get((size, reward)) if self._oracle is None else None
         is_mini = size == "mini"
         self._register = " mini" if is_mini else ""
@@ -206,9 +209,9 @@ class CarDealer(TextEnv):
             wish = car_with_article(profile.brand, profile.type)
             wanted = listed(profile.features, articles=True)
             system = system_prompt(profile.kind, profile.personality, wish, wanted, profile.budget)
-            self._chat = _Chat(self._oracle, system, int(self._chance() * 2**31))
+            self._chat = _Chat(OtherSide(self._oracle, self.np_random), system)
         self._first = "\n".join([HEADER, *map(_car_line, self._lot)])
-        return self._first, {"success": False}
+        return self._first, {"success": False} | (self._chat.other.info() if self._chat else {})
 
     def _chance(self) -> float:
         """Uniform in [0, 1). Drawn in blocks: one draw at a time would cost more than the rest of a turn."""
@@ -297,7 +300,7 @@ class CarDealer(TextEnv):
         assert self._profile is not None
         profile = self._profile
         info["decision"] = decision
-        info["buyer"] = {item.name: getattr(profile, item.name) for item in fields(profile)}
+        info["buyer"] = self._buyer_facts()
         if price is not None:
             info["price"] = price
             if self._reward == "revenue":
@@ -308,6 +311,10 @@ class CarDealer(TextEnv):
             list_price = self._lot[self._car].list_price
             return -(profile.budget - list_price) / list_price
         return 0.0
+
+    def _buyer_facts(self) -> dict[str, Any]:
+        assert self._profile is not None
+        return {item.name: getattr(self._profile, item.name) for item in fields(self._profile)}
 
     # A language model as the buyer.
 
@@ -330,8 +337,8 @@ class CarDealer(TextEnv):
             answer = chat.ask(action, is_last=is_last)
         except OracleError as error:
             self._ended = True
-            return "", 0.0, False, True, {**info, **chat.costs, "oracle_error": str(error)}
-        info |= chat.costs
+            return chat.other.cut_off(error, 0.0, {**info, "buyer": self._buyer_facts()})
+        info |= chat.other.info()
         self._heard.append((said, _acts_heard(answer.text, buyer.match, self._profile, self._lot)))
         self._lines += (action, answer.text)
         decision, void = chat.judged(answer.decision, answer.price, self._ceiling(buyer))
@@ -496,8 +503,9 @@ class CarDealer(TextEnv):
         return template.format_map(words)
 
     def fidelity(self) -> dict[str, float]:
-        """Return how much of the file of held-out utterances is read right: shares of all of them."""
-        return fidelity("car_dealer_heldout.txt")
+        """Return how much of the file of held-out utterances is read right: shares of all of them. Empty where a
+        language model is the buyer."""
+        return {} if self._oracle is not None else fidelity("car_dealer_heldout.txt")
 
     def render(self) -> str | None:
         """Return the conversation so far, the seller's lines after `>`."""
@@ -509,28 +517,22 @@ class CarDealer(TextEnv):
 
 @dataclass
 class _Chat:
-    """A conversation with a language model: what was said, what it cost, which prices may be agreed to."""
+    """A conversation with a language model: what was said and which prices may be agreed to."""
 
-    oracle: Oracle
+    other: OtherSide
     system: str
-    seed: int
 
     def __post_init__(self) -> None:
         self.offers: set[float] = set()
         self.own_prices: set[float] = set()
-        self.costs: dict[str, float] = {"prompt_tokens": 0, "completion_tokens": 0, "cost": 0.0}
-        self._conversation: list[tuple[str, str]] = []
+        self._said: list[tuple[str, str]] = []
 
     def ask(self, action: str, *, is_last: bool) -> Verdict:
         """Return the model's reply to an utterance. Raises OracleError where there is none."""
-        seller = tamed(action) or "..."
-        chat = messages(self.system, self._conversation, seller, is_last=is_last)
-        answer = self.oracle.reply(chat, max_tokens=96, seed=self.seed + len(self._conversation))
-        self.costs["prompt_tokens"] += answer.prompt_tokens
-        self.costs["completion_tokens"] += answer.completion_tokens
-        self.costs["cost"] += answer.cost
-        found = verdict(answer.text)
-        self._conversation.append((seller, found.text))
+        seller = tamed(action)
+        system = f"{self.system} {LAST_WORD}" if is_last else self.system
+        found = verdict(self.other.reply(system, self._said, seller, max_tokens=96))
+        self._said.append((seller, found.text))
         price = read(found.text).price
         self.own_prices = set() if price is None else {price}
         return found

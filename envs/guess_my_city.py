@@ -16,7 +16,7 @@ from lmgym.envs._guess_my_city_players import Asker, Planner
 from lmgym.envs._guess_my_city_questions import Query, Reader, gazetteer, name_of
 from lmgym.envs._guess_my_city_speech import ASKED, DEFLECTED, GUESSES, UNCLEAR, WRONG_GUESS, Voice
 from lmgym.errors import unknown
-from lmgym.oracle import Message, OracleError, load_oracle
+from lmgym.oracle import OracleError, OtherSide, load_oracle
 from lmgym.scores import Reference, Score
 
 HEADER = "Questions:"
@@ -119,7 +119,7 @@ class GuessMyCity(TextEnv):
         `Questions:` at first, then an answer: a sentence or two in the first person to an open question (`My
         favorite traditional dish from my hometown is ...`), `Yes, ...` or `No, ...` to a yes/no question. Where
         neither would be honest, the person says so. A question for the name, and one whose answer would hold a
-        name or adjective of the city or its country, is deflected.
+        name or adjective of the city or its country or compare the city with itself, is deflected.
     Action:
         A question in English. Old and new names, spellings without accents, case and punctuation do not matter
         in a guess: `are you from bombay`.
@@ -132,12 +132,14 @@ class GuessMyCity(TextEnv):
         never answered by guessing what might be meant.
     Episode end:
         Terminated when the city is named and when 20 questions (mini: 8) are asked: losing is the end of the
-        task, not a cut. Truncated only where an oracle fails.
+        task, not a cut. Truncated only where a language model as the other side gives no answer
+        (`info["oracle_error"]`): the question costs -1 as any, and the observation is empty.
     Info:
         `success`, `topic` (what the question was taken to ask), `not_understood` and `deflected` (how many so
-        far), `invalid` (why, for a question that is not understood), `city` (at the end only). With an oracle
-        also `prompt_tokens`, `completion_tokens`, `cost`, `leaks` (how many of its replies gave the city away
-        and were replaced) so far, and `oracle_error` where it failed.
+        far), `invalid` (why, for a question that is not understood), `city` (at the end only). With a
+        language model as the other side no `invalid`, but `leaks` (how many of its replies gave the city away and
+        were replaced), `oracle_calls`, `oracle_prompt_tokens`, `oracle_completion_tokens`, `oracle_cost` (all so
+        far) and, if it failed, `oracle_error`.
     Arguments:
         cities: "all" (100) or "mini" (16 cities, eleven questions with one answer each, 8 turns).
         oracle: "embedded" (the tables), or a language model as in `lmgym.oracle`. A guess is judged by the game.
@@ -165,7 +167,6 @@ class GuessMyCity(TextEnv):
     """
 
     metadata = {"render_modes": ["ansi"], "render_fps": 4}  # noqa: RUF012 (Gymnasium declares it so)
-    max_reply_chars = 120
 
     def __init__(self, cities: str = "all", oracle: str = "embedded", render_mode: str | None = None) -> None:
         if cities not in TURNS:
@@ -175,20 +176,22 @@ class GuessMyCity(TextEnv):
         self._size = cities
         self._table = _table(cities)
         self._oracle = load_oracle(oracle)
+        self.remote = self._oracle is not None
         self.reference = REFERENCES[cities] if self._oracle is None else None
         self._declare_scale(mini=cities == "mini")
-        self.observation_space = spaces.Text(MAX_REPLY, charset=_charset())
+        self.observation_space = spaces.Text(MAX_REPLY, min_length=0, charset=_charset())
         self.action_space = AnyText(self._examples())
         self._city = 0
         self._turns_left = 0
         self._talk: list[tuple[str, Query | None, str]] = []
         self._counts: dict[str, Any] = {}
         self._asker: Asker | None = None
-        self._oracle_seed = 0
+        self._other: OtherSide | None = None
 
     def _declare_scale(self, *, mini: bool) -> None:
         self.tokenizer = "phrase" if mini else "word"
         self.preset = "0.1M" if mini else "5M"
+        self.max_reply_chars = 60 if mini else 120
         self.data_episodes = 10_000 if mini else 100_000
         self.evaluation_episodes = 1000
 
@@ -207,10 +210,10 @@ class GuessMyCity(TextEnv):
         self._talk = []
         self._asker = None
         self._counts = {"not_understood": 0, "deflected": 0}
-        if self._oracle is not None:
-            self._counts |= {"prompt_tokens": 0, "completion_tokens": 0, "cost": 0.0, "leaks": 0}
-            self._oracle_seed = int(self.np_random.integers(1 << 31))
-        return HEADER, {"success": False, **self._counts}
+        self._other = OtherSide(self._oracle, self.np_random) if self._oracle else None
+        if self._other is not None:
+            self._counts["leaks"] = 0
+        return HEADER, {"success": False, **self._counted()}
 
     def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
         if self._turns_left == 0:
@@ -220,15 +223,17 @@ class GuessMyCity(TextEnv):
         if query is not None and query.kind == "guess" and query.value == self._table.names[self._city]:
             return self._won(action, query)
         info: dict[str, Any] = {"success": False, "topic": query.topic if query else None}
-        if self._oracle is None or (query is not None and query.kind == "guess"):
+        if self._other is None or (query is not None and query.kind == "guess"):
             answer = self._answer(query, info)
         else:
             try:
-                answer = self._oracle_answer(action)
+                answer = self._model_answer(self._other, action)
             except OracleError as error:
-                return self._failed(action, query, info, str(error))
+                self._turns_left = 0
+                info |= {**self._counts, "city": self._table.names[self._city]}
+                return self._other.cut_off(error, -1.0, info)
         self._talk.append((action, query, answer))
-        info |= self._counts
+        info |= self._counted()
         over = self._turns_left == 0
         if over:
             info["city"] = self._table.names[self._city]
@@ -239,15 +244,10 @@ class GuessMyCity(TextEnv):
         name = self._table.names[self._city]
         answer = f"Yes, I am from {name}."
         self._talk.append((action, query, answer))
-        return answer, 0.0, True, False, {"success": True, "topic": "guess", **self._counts, "city": name}
+        return answer, 0.0, True, False, {"success": True, "topic": "guess", **self._counted(), "city": name}
 
-    def _failed(
-        self, action: str, query: Query | None, info: dict[str, Any], why: str
-    ) -> tuple[str, float, bool, bool, dict[str, Any]]:
-        self._turns_left = 0
-        self._talk.append((action, query, ""))
-        info |= {**self._counts, "oracle_error": why, "city": self._table.names[self._city]}
-        return "", -1.0, False, True, info
+    def _counted(self) -> dict[str, Any]:
+        return self._counts | (self._other.info() if self._other else {})
 
     def _answer(self, query: Query | None, info: dict[str, Any]) -> str:
         if query is None:
@@ -265,26 +265,16 @@ class GuessMyCity(TextEnv):
             return said[0]
         return said[int(self.np_random.integers(len(said)))]
 
-    def _oracle_answer(self, action: str) -> str:
+    def _model_answer(self, other: OtherSide, action: str) -> str:
         """Ask the language model; a reply that gives the city away is replaced. Raises OracleError."""
-        assert self._oracle is not None
-        reply = self._oracle.reply(self._messages(action), max_tokens=64, seed=self._oracle_seed)
-        self._counts["prompt_tokens"] += reply.prompt_tokens
-        self._counts["completion_tokens"] += reply.completion_tokens
-        self._counts["cost"] += reply.cost
-        if self._table.cities[self._city].secret.found_in(reply.text):
+        city = self._table.cities[self._city]
+        said = ((question, answer) for question, _, answer in self._talk)
+        reply = other.reply(briefing(city), said, action, max_tokens=64)
+        if city.secret.found_in(reply):
             self._counts["leaks"] += 1
             self._counts["deflected"] += 1
             return DEFLECTED[int(self.np_random.integers(len(DEFLECTED)))]
-        return _one_line(reply.text) or UNCLEAR[0]
-
-    def _messages(self, action: str) -> list[Message]:
-        """Return the conversation as a chat: the facts, what was said so far, and the new question."""
-        messages: list[Message] = [{"role": "system", "content": briefing(self._table.cities[self._city])}]
-        for question, _, answer in self._talk:
-            messages.append({"role": "user", "content": _one_line(question)})
-            messages.append({"role": "assistant", "content": answer})
-        return [*messages, {"role": "user", "content": _one_line(action)}]
+        return _one_line(reply) or UNCLEAR[0]
 
     def behaviour(self) -> str:
         """One of many askers, of different skill and patience, see `Asker`."""
@@ -416,7 +406,7 @@ def held_out_scores(name: str) -> dict[str, float]:
         "answered": len(answered) / len(verdicts),
         "right among answered": answered.count("right") / len(answered),
         "questions beyond the tables": len(beyond),
-        "declined": beyond.count("unanswered") / max(1, len(beyond)),
+        "declined among these": beyond.count("unanswered") / max(1, len(beyond)),
     }
 
 

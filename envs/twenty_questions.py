@@ -15,10 +15,10 @@ from lmgym.env import AnyText, TextEnv, require_options
 from lmgym.envs._twenty_questions_compare import COMPARATIVE, MORE, NUMBERS, VOCABULARY, Comparisons
 from lmgym.envs._twenty_questions_english import INTERJECTIONS, English, Words, plain, plural
 from lmgym.envs._twenty_questions_players import Asker, Book, Player, Topic, draw_player, guess, sentence
-from lmgym.envs._twenty_questions_reader import MAX_LETTERS, Reader, Reading, Source
+from lmgym.envs._twenty_questions_reader import Reader, Reading, Source
 from lmgym.envs._twenty_questions_table import load_table
 from lmgym.errors import UsageError, unknown
-from lmgym.oracle import Message, Oracle, OracleError, load_oracle
+from lmgym.oracle import OracleError, OtherSide, load_oracle
 from lmgym.scores import Reference, Score
 
 HEADER = "Questions:"
@@ -204,13 +204,15 @@ class TwentyQuestions(TextEnv):
         What is not understood is answered `I don't know.` and costs a turn like any question.
     Episode end:
         Terminated when the object is guessed, and when all turns are used: losing is the end of the task, not a
-        cut. Truncated only where a language model as the other side gives no answer.
+        cut. Truncated only where a language model as the other side gives no answer (`info["oracle_error"]`): the
+        question costs -1 as any, and the observation is empty.
     Info:
         `success`, `objects_left` (how many objects agree with all answers so far), `not_understood` (how many
         questions so far), `invalid` (why, for a question that was not understood only), `object` (the hidden
-        object, at the end only). With a language model as the other side also `prompt_tokens`,
-        `completion_tokens` and `cost` so far, `unclear_replies` (replies of the model that were none of the three
-        answers; the agent saw `I don't know.`) and, if it failed, `oracle_error`.
+        object, at the end only). With a language model as the other side no `invalid`, but `unclear_replies` (so
+        far, replies of the model that were none of the three answers; the agent saw `I don't know.`),
+        `oracle_calls`, `oracle_prompt_tokens`, `oracle_completion_tokens`, `oracle_cost` (so far) and, if it
+        failed, `oracle_error`.
     Arguments:
         objects: "all" (158), "mini" (16, and the players of the data ask 10 things in two phrasings each), or
             names of objects.
@@ -230,7 +232,6 @@ class TwentyQuestions(TextEnv):
     """
 
     metadata = {"render_modes": ["ansi"], "render_fps": 4}  # noqa: RUF012 (Gymnasium declares it so)
-    max_reply_chars = 100
     max_turns = TURNS
 
     def __init__(
@@ -245,7 +246,8 @@ class TwentyQuestions(TextEnv):
         self.render_mode = render_mode
         self.max_turns = turns
         self._objects = _chosen(objects)
-        self._oracle: Oracle | None = load_oracle(oracle)
+        self._oracle = load_oracle(oracle)
+        self.remote = self._oracle is not None
         self._reader = load_reader()
         self._items = load_table().items
         self._book = _book(self._objects, objects == "mini")
@@ -254,17 +256,19 @@ class TwentyQuestions(TextEnv):
         if isinstance(objects, str) and self._oracle is None:
             self.reference = REFERENCES.get((objects, turns))
         characters = sorted(set(HEADER + YES + NO + UNKNOWN))
-        self.observation_space = spaces.Text(len(UNKNOWN), min_length=len(NO), charset="".join(characters))
+        self.observation_space = spaces.Text(len(UNKNOWN), min_length=0, charset="".join(characters))
         self.action_space = AnyText(
             [*(topic.sentences[0] for topic in self._book.topics), *self._book.guesses.values()]
         )
         self._hidden = 0
         self._turns_left = 0
         self._board: list[Turn] = []
+        self._other: OtherSide | None = None
 
     def _declare_scale(self, mini: bool) -> None:
         self.tokenizer = "phrase" if mini else "word"
         self.preset = "0.1M" if mini else "5M"
+        self.max_reply_chars = 60 if mini else 100
         self.data_episodes = 10_000 if mini else 100_000
         self.evaluation_episodes = 1000 if mini else 158 * 10
 
@@ -281,10 +285,9 @@ class TwentyQuestions(TextEnv):
         self._board = []
         self._not_understood = 0
         self._player: Player | None = None
-        self._costs = {"prompt_tokens": 0, "completion_tokens": 0, "cost": 0.0, "unclear_replies": 0}
-        if self._oracle is not None:
-            self._oracle_seed = int(self.np_random.integers(2**31))
-        return HEADER, {"success": False, "objects_left": len(self._objects), "not_understood": 0}
+        self._unclear_replies = 0
+        self._other = OtherSide(self._oracle, self.np_random) if self._oracle else None
+        return HEADER, self._info()
 
     def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
         if self._turns_left == 0:
@@ -293,15 +296,15 @@ class TwentyQuestions(TextEnv):
         reading = self._reader.read(action)
         if reading is not None and reading.guess == self._hidden:
             return self._end(action, YES, True)
-        if self._oracle is not None and (reading is None or reading.guess < 0):
+        if self._other is not None and (reading is None or reading.guess < 0):
             try:
-                answer = self._ask(self._oracle, action)
+                answer = self._ask(self._other, action)
             except OracleError as error:
                 self._turns_left = 0
-                info = self._info() | {"oracle_error": str(error), "object": self._items[self._hidden].name}
-                return UNKNOWN, -1.0, False, True, info
+                info = self._info() | {"object": self._items[self._hidden].name}
+                return self._other.cut_off(error, -1.0, info)
         else:
-            answer = UNKNOWN if reading is None else YES if reading.yes >> self._hidden & 1 else NO
+            answer = self._told(reading, self._hidden)
         self._learn(reading, answer)
         if self._turns_left == 0:
             return self._end(action, answer, False)
@@ -324,8 +327,8 @@ class TwentyQuestions(TextEnv):
             "objects_left": self._left.bit_count(),
             "not_understood": self._not_understood,
         }
-        if self._oracle is not None:
-            return info | self._costs
+        if self._other is not None:
+            return {**info, "unclear_replies": self._unclear_replies, **self._other.info()}
         if answer == UNKNOWN:
             info["invalid"] = NOT_UNDERSTOOD
         return info
@@ -338,27 +341,13 @@ class TwentyQuestions(TextEnv):
         info = self._info(answer) | {"success": success, "object": self._items[self._hidden].name}
         return answer, 0.0 if success else -1.0, True, False, info
 
-    def _ask(self, oracle: Oracle, action: str) -> str:
+    def _ask(self, other: OtherSide, action: str) -> str:
         """Return what a language model answers. Raises OracleError where it does not."""
-        answer = oracle.reply(self._messages(action), max_tokens=8, seed=self._oracle_seed)
-        self._costs["prompt_tokens"] += answer.prompt_tokens
-        self._costs["completion_tokens"] += answer.completion_tokens
-        self._costs["cost"] += answer.cost
-        said = strictly(answer.text)
-        if said is None:
-            self._costs["unclear_replies"] += 1
-        return said or UNKNOWN
-
-    def _messages(self, action: str) -> list[Message]:
         item = self._items[self._hidden]
-        instructions = INSTRUCTIONS.format(
-            name=", also called ".join([item.name, ", ".join(item.variants)][: 1 + bool(item.variants)])
-        )
-        messages: list[Message] = [{"role": "system", "content": instructions}]
-        for turn in self._board:
-            messages.append({"role": "user", "content": _sendable(turn.question)})
-            messages.append({"role": "assistant", "content": turn.answer})
-        return [*messages, {"role": "user", "content": _sendable(action)}]
+        name = f"{item.name}, also called {', '.join(item.variants)}" if item.variants else item.name
+        said = strictly(other.reply(INSTRUCTIONS.format(name=name), self._board, action, max_tokens=8))
+        self._unclear_replies += said is None
+        return said or UNKNOWN
 
     def behaviour(self) -> str:
         """A question of the asker that was drawn for this game, see `Asker`; guesses agree with all answers."""
@@ -379,9 +368,12 @@ class TwentyQuestions(TextEnv):
 
     def fidelity(self) -> dict[str, float]:
         """Return how the held-out questions about objects of this game are answered: their number, the share that
-        is answered yes or no, and the share of these that is answered rightly."""
+        is answered yes or no, and the share of these that is answered rightly. Empty where a language model
+        answers."""
+        if self._oracle is not None:
+            return {}
         rows = [row for row in heldout() if row.object in self._objects]
-        answers = [self._answer_to(row.question, row.object) for row in rows]
+        answers = [self._told(self._reader.read(row.question), row.object) for row in rows]
         answered = [(row, answer) for row, answer in zip(rows, answers, strict=True) if answer != UNKNOWN]
         right = sum((answer == YES) == row.yes for row, answer in answered)
         return {
@@ -390,10 +382,10 @@ class TwentyQuestions(TextEnv):
             "right among answered": right / max(1, len(answered)),
         }
 
-    def _answer_to(self, question: str, index: int) -> str:
-        """Return the answer to a question at the start of a game."""
-        self.reset(seed=0, options={"object": self._items[index].name})
-        return self.step(question)[0]
+    @staticmethod
+    def _told(reading: Reading | None, hidden: int) -> str:
+        """Return what the table answers."""
+        return UNKNOWN if reading is None else YES if reading.yes >> hidden & 1 else NO
 
     def render(self) -> str | None:
         """Return the questions so far with their answers, a line each."""
@@ -404,11 +396,6 @@ class TwentyQuestions(TextEnv):
             for number, turn in enumerate(self._board, 1)
         ]
         return "\n".join([HEADER, *lines])
-
-
-def _sendable(question: str) -> str:
-    """Return a question that a server can take: not too long, and nothing that has no UTF-8."""
-    return question[:MAX_LETTERS].encode("utf-8", "replace").decode("utf-8")
 
 
 class HeldOut(NamedTuple):

@@ -100,7 +100,7 @@ class Check:
             print(f"ok    {verdict.rule}" if verdict.problem is None else f"FAIL  {verdict.rule}: {verdict.problem}")
         if not broken:
             for name, figure in fidelity(make_env(self.env, env_kwargs)).items():
-                print(f"      fidelity, {name}: {figure:.3f}")
+                print(f"      fidelity, {name}: {figure if isinstance(figure, int) else format(figure, '.3f')}")
         print(f"{self.env}: {'all rules kept' if not broken else f'{broken} broken'}")
         return 1 if broken else 0
 

@@ -6,14 +6,20 @@ game's own stands behind it: `hf:MODEL?temperature=0.7`, or `?temperature=defaul
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
+
 from lmgym.chat import ChatError, ChatModel, Completion, Message, Sampling, load_chat
+from lmgym.episode import storable
 from lmgym.errors import UsageError, unknown
 
-__all__ = ["Answer", "Bill", "Message", "Oracle", "OracleError", "load_oracle"]
+__all__ = ["Answer", "Bill", "Message", "Oracle", "OracleError", "OtherSide", "load_oracle"]
+
+MAX_UTTERANCE = 500
+"""How many characters of an utterance the other side hears."""
 
 Answer = Completion
 """What the other side said and what it cost."""
@@ -78,6 +84,43 @@ class Bill:
     def info(self) -> dict[str, Any]:
         """Return the entries `oracle_calls`, `oracle_prompt_tokens`, `oracle_completion_tokens`, `oracle_cost`."""
         return {f"oracle_{name}": value for name, value in vars(self).items()}
+
+
+class OtherSide:
+    """A language model as the other side of one game: the conversation it hears, its chance, and its bill."""
+
+    def __init__(self, oracle: Oracle, chance: np.random.Generator) -> None:
+        """Draw the seed of all replies from the game's own `chance`: last in `reset`, so that the same seed hides the
+        same things whoever answers."""
+        self._oracle, self._seed, self._bill = oracle, int(chance.integers(2**31)), Bill()
+
+    def reply(self, instructions: str, said: Iterable[tuple[str, str]], action: str, *, max_tokens: int) -> str:
+        """Return its words on the agent's action. `said`: the actions so far, each with what came back.
+
+        Raises OracleError.
+        """
+        messages: list[Message] = [{"role": "system", "content": instructions}]
+        for earlier, answer in said:
+            messages += [_heard(earlier), {"role": "assistant", "content": answer}]
+        reply = self._oracle.reply([*messages, _heard(action)], max_tokens=max_tokens, seed=self._seed)
+        self._bill.add(reply)
+        return reply.text
+
+    def info(self) -> dict[str, Any]:
+        """Return what it has cost so far, see `Bill.info`."""
+        return self._bill.info()
+
+    def cut_off(
+        self, error: OracleError, reward: float, info: Mapping[str, Any]
+    ) -> tuple[str, float, bool, bool, dict[str, Any]]:
+        """Return what `step` returns when it gave no answer: nothing is said, the game is truncated."""
+        return "", reward, False, True, {**info, **self.info(), "oracle_error": str(error)}
+
+
+def _heard(utterance: str) -> Message:
+    """Return an utterance on one line and not too long. Some servers refuse an empty one."""
+    line = " ".join(storable(utterance[:MAX_UTTERANCE]).split())
+    return {"role": "user", "content": line or "..."}
 
 
 def load_oracle(spec: str, *, temperature: float = 0.0) -> Oracle | None:

@@ -128,7 +128,11 @@ LETTERS = [chr(code) for code in range(32, 127)]
 
 
 def build_chat_model(
-    folder: Path, template: str | None = TEMPLATE, spare: int = 0, absolute_positions: bool = False
+    folder: Path,
+    template: str | None = TEMPLATE,
+    spare: int = 0,
+    absolute_positions: bool = False,
+    max_positions: int = 256,
 ) -> Path:
     """Save a chat model with random weights, whose tokens are characters; some embeddings may have no token."""
     import torch
@@ -146,7 +150,7 @@ def build_chat_model(
         num_hidden_layers=2,
         num_attention_heads=4,
         intermediate_size=64,
-        max_position_embeddings=256,
+        max_position_embeddings=max_positions,
         initializer_range=0.3,
         bos_token_id=None,
         eos_token_id=1,

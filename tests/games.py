@@ -8,7 +8,7 @@ import gymnasium
 from gymnasium import spaces
 
 from lmgym.env import AnyText, TextEnv
-from lmgym.oracle import Bill, OracleError, load_oracle
+from lmgym.oracle import OracleError, OtherSide, load_oracle
 from lmgym.scores import Reference, Score
 
 COLOURS = ("red", "blue", "green")
@@ -205,31 +205,29 @@ class Parley(TextEnv):
         self.remote = self._oracle is not None
         self._thing = ""
         self._left = 0
-        self._bill = Bill()
+        self._other: OtherSide | None = None
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
         super().reset(seed=seed)
         self._thing = self.things[int(self.np_random.integers(4))]
-        self._left, self._bill = 3, Bill()
-        return "Ask me.", {}
+        self._left = 3
+        self._other = OtherSide(self._oracle, self.np_random) if self._oracle else None
+        return "Ask me.", self._info()
+
+    def _info(self) -> dict[str, Any]:
+        return {"success": False} | (self._other.info() if self._other else {})
 
     def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
         self._left -= 1
         won = action == f"Is it a {self._thing}?"
-        try:
-            words = self._reply(action)
-        except OracleError as error:
-            return "", 0.0, False, True, {"oracle_error": str(error), **self._bill.info()}
-        over = won or self._left == 0
-        return words, float(won), over, False, {"success": won, **self._bill.info()}
-
-    def _reply(self, action: str) -> str:
-        if self._oracle is None:
-            return "Yes." if self._thing in action else "No."
-        secret = {"role": "system", "content": f"You think of a {self._thing}."}
-        answer = self._oracle.reply([secret, {"role": "user", "content": action}], max_tokens=8)
-        self._bill.add(answer)
-        return answer.text
+        if self._other is None:
+            words = "Yes." if self._thing in action else "No."
+        else:
+            try:
+                words = self._other.reply(f"You think of a {self._thing}.", (), action, max_tokens=8)
+            except OracleError as error:
+                return self._other.cut_off(error, 0.0, self._info())
+        return words, float(won), won or self._left == 0, False, {**self._info(), "success": won}
 
     def fidelity(self) -> dict[str, float]:
         return {"answered": 0.9, "correct among answered": 0.98765} if self._oracle is None else {}

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from lmgym import chat
@@ -14,7 +15,7 @@ from lmgym.chat import ChatError, Completion, Message, Sampling
 from lmgym.episode import Episode
 from lmgym.errors import UsageError
 from lmgym.evaluate import collect, evaluate
-from lmgym.oracle import Answer, Bill, ChatOracle, OracleError, load_oracle
+from lmgym.oracle import MAX_UTTERANCE, Answer, Bill, ChatOracle, OracleError, OtherSide, load_oracle
 from tests.chats import Behaviour, build_chat_model, hangs_up, replies, said, sends, serving
 from tests.games import PARLEY
 
@@ -123,6 +124,49 @@ def test_a_bill_adds_up() -> None:
         "oracle_completion_tokens": 7,
         "oracle_cost": 0.75,
     }
+
+
+class Listening:
+    """An oracle that keeps what it is asked; it fails where it is asked for nothing."""
+
+    name = "listening"
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[list[dict[str, str]], int, int]] = []
+
+    def reply(self, messages: Sequence[Message], *, max_tokens: int = 64, seed: int = 0) -> Answer:
+        self.asked.append(([dict(message) for message in messages], max_tokens, seed))
+        if not messages[0]["content"]:
+            raise OracleError("nobody is at home")
+        return Answer("Yes.", 30, 4, 0.25)
+
+
+def test_the_other_side_hears_the_conversation_and_keeps_the_bill() -> None:
+    oracle = Listening()
+    other = OtherSide(oracle, np.random.default_rng(5))
+    assert other.info() == Bill().info()
+    assert other.reply("You are Ann.", [("Who?", "Ann.")], "a\n b \ud800" + "x" * 1000, max_tokens=9) == "Yes."
+    assert other.reply("You are Ann.", (), " \n", max_tokens=9) == "Yes."
+    (first, max_tokens, seed), (second, _, same_seed) = oracle.asked
+    assert first[:3] == [
+        {"role": "system", "content": "You are Ann."},
+        {"role": "user", "content": "Who?"},
+        {"role": "assistant", "content": "Ann."},
+    ]
+    assert first[3]["content"] == "a b \ufffd" + "x" * (MAX_UTTERANCE - 6)
+    assert second[1:] == [{"role": "user", "content": "..."}]
+    assert (max_tokens, seed) == (9, same_seed)
+    assert seed == int(np.random.default_rng(5).integers(2**31))
+    assert other.info() == Bill(2, 60, 8, 0.5).info()
+
+
+def test_the_other_side_cuts_a_game_off() -> None:
+    other = OtherSide(Listening(), np.random.default_rng(0))
+    with pytest.raises(OracleError) as failed:
+        other.reply("", (), "Who?", max_tokens=9)
+    cut = other.cut_off(failed.value, -1.0, {"success": False, "city": "Lima"})
+    outcome = {"success": False, "city": "Lima", **Bill().info(), "oracle_error": "nobody is at home"}
+    assert cut == ("", -1.0, False, True, outcome)
 
 
 def knows_no_cats(trouble: Behaviour) -> Behaviour:
