@@ -122,14 +122,17 @@ def trained_policy(run: Run, init: str | None, config: ModelConfig, method: str)
         raise UsageError("--init names a trained policy: leave --model, --tokenizer and --download out")
     else:
         folder = Path(init)
-        if (folder / "run.json").exists() and (game := read_record(folder)["recipe"]["env_id"]) != run.recipe.env_id:
-            raise UsageError(
-                f"{folder} was trained on {game}, not on {run.recipe.env_id}; as a model: --model {folder}"
-            )
+        _require_game(folder, run.recipe.env_id)
     policy = Policy.from_pretrained(folder)
     policy.critic = None
     run.require_same("init", sha256(folder / RECORD))
     return policy
+
+
+def _require_game(folder: Path, env_id: str) -> None:
+    game = read_record(folder)["recipe"]["env_id"] if (folder / "run.json").exists() else env_id
+    if game != env_id:
+        raise UsageError(f"{folder} was trained on {game}, not on {env_id}; as a model: --model {folder}")
 
 
 def _trained_on_demand(run: Run, config: ModelConfig, method: str) -> Path:
