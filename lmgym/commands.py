@@ -254,10 +254,15 @@ class Eval:
                 num_envs=at_a_time(self.agent, self.batch),
                 watch=watch,
             )
+        decoding = getattr(agent, "decoding", None)
         if self.json:
-            print(json.dumps(evaluation_json(result), indent=2))
+            settings = None if decoding is None else dataclasses.asdict(decoding)
+            print(json.dumps({**evaluation_json(result), "decoding": settings}, indent=2))
         else:
             print_evaluations([result])
+            if decoding is not None:
+                named = ", ".join(f"{name} {value:g}" for name, value in vars(decoding).items() if value is not None)
+                print(f"decoding: {named}")
         return 0
 
 

@@ -80,6 +80,15 @@ def test_the_best_setting_is_kept_and_used(run: Path) -> None:
     assert len(record["trials"]) == len(trials)
 
 
+def test_eval_says_which_settings_it_played_with(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["eval", str(run), "--episodes", "5", "--beta", "7", "--top-k", "3"]) == 0
+    assert "decoding: temperature 1, beta 7, support 0.01, top_k 3, top_p 1" in capsys.readouterr().out
+    assert main(["eval", str(run), "--episodes", "5", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["decoding"]["beta"] == Decoding().beta
+    assert main(["eval", "expert", "--env", ECHO, "--episodes", "5", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["decoding"] is None
+
+
 def test_of_equal_settings_the_first_is_kept() -> None:
     trial = tuning.Trial(Decoding(beta=1.0), tuning.Interval(1.0, 0.0, 2.0), None, 0.0, None)
     later = dataclasses.replace(trial, decoding=Decoding(beta=4.0))
