@@ -8,16 +8,12 @@ Left out of the released version: its weight decay and parameter scaling of the 
 that had decayed after the first step.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import torch
-
-from lmgym.losses import accuracy, cross_entropy
-from lmgym.policy import Outputs
+from lmgym.losses import cloning
 from lmgym.run import Run
 from lmgym.start import ModelConfig, new_policy, offline_episodes
-from lmgym.tokens import TokenBatch, TokenDataset
+from lmgym.tokens import TokenDataset
 from lmgym.train import OptimConfig, fit
 
 
@@ -31,16 +27,10 @@ class Config:
     """The optimizer."""
 
 
-def loss(batch: TokenBatch, outputs: Outputs) -> tuple[torch.Tensor, Mapping[str, torch.Tensor]]:
-    """Return the cross-entropy of the action tokens in nats, and the share that was most likely."""
-    value = cross_entropy(outputs.logits, batch)
-    return value, {"loss": value, "accuracy": accuracy(outputs.logits, batch)}
-
-
 def train(run: Run, config: Config) -> None:
     """Clone the behaviour in the run's data and save the policy."""
     episodes = offline_episodes(run)
     policy = new_policy(run, config.lm, episodes)
     data = TokenDataset(episodes, policy.codec, policy.view)
-    fit(run, policy, data, loss, config.optim)
+    fit(run, policy, data, cloning, config.optim)
     run.finish(policy)

@@ -8,18 +8,14 @@ Left out of the released version: a threshold that keeps all ties, so that far m
 returns are few.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import torch
-
 from lmgym.env import contract_of
-from lmgym.losses import accuracy, cross_entropy
-from lmgym.policy import Outputs
+from lmgym.losses import cloning
 from lmgym.run import Run
 from lmgym.selection import best_episodes
 from lmgym.start import ModelConfig, offline_episodes, trained_policy
-from lmgym.tokens import TokenBatch, TokenDataset
+from lmgym.tokens import TokenDataset
 from lmgym.train import OptimConfig, fit
 
 
@@ -37,12 +33,6 @@ class Config:
     """The optimizer."""
 
 
-def loss(batch: TokenBatch, outputs: Outputs) -> tuple[torch.Tensor, Mapping[str, torch.Tensor]]:
-    """Return the cross-entropy of the action tokens in nats, and the share that was most likely."""
-    value = cross_entropy(outputs.logits, batch)
-    return value, {"loss": value, "accuracy": accuracy(outputs.logits, batch)}
-
-
 def train(run: Run, config: Config) -> None:
     """Clone the best episodes of the run's data and save the policy."""
     episodes = offline_episodes(run)
@@ -50,5 +40,5 @@ def train(run: Run, config: Config) -> None:
     kept = best_episodes(episodes, keep, run.recipe.seed)
     run.note(episodes_kept=len(kept), episodes=len(episodes))
     policy = trained_policy(run, config.init, config.lm, "bc")
-    fit(run, policy, TokenDataset(kept, policy.codec, policy.view), loss, config.optim)
+    fit(run, policy, TokenDataset(kept, policy.codec, policy.view), cloning, config.optim)
     run.finish(policy)

@@ -12,18 +12,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from lmgym.episode import Episode
 from lmgym.errors import UsageError
-from lmgym.losses import accuracy, cross_entropy
+from lmgym.losses import cloning
 from lmgym.online import RoundsConfig, learn_by_playing
-from lmgym.policy import Outputs, Policy
+from lmgym.policy import Policy
 from lmgym.run import Run
 from lmgym.selection import best_episodes
 from lmgym.start import ModelConfig, offline_episodes, trained_policy
 from lmgym.store import read_episodes, write_episodes
-from lmgym.tokens import TokenBatch, TokenDataset
+from lmgym.tokens import TokenDataset
 from lmgym.train import Learner, RowSampler, StepLog
 
 
@@ -96,16 +95,10 @@ class Filtered:
         sampler = RowSampler(rows, learner.rows_per_step(data, rows), self.seed + index)
         for step in range(self.config.steps_per_round):
             batch = data.batch(sampler.rows_of(step))
-            sums = learner.backward(batch, loss) | learner.update(self.config.play.rate_of(index))
+            sums = learner.backward(batch, cloning) | learner.update(self.config.play.rate_of(index))
             log.add(sums, int(batch.attention_mask.sum()))
         returns = [episode.total_reward for episode in kept]
         return {"kept": float(len(kept)), "kept_return": float(np.mean(returns))}
-
-
-def loss(batch: TokenBatch, outputs: Outputs) -> tuple[torch.Tensor, Mapping[str, torch.Tensor]]:
-    """Return the cross-entropy of the action tokens in nats, and the share that was most likely."""
-    value = cross_entropy(outputs.logits, batch)
-    return value, {"loss": value, "accuracy": accuracy(outputs.logits, batch)}
 
 
 def train(run: Run, config: Config) -> None:

@@ -216,7 +216,7 @@ def write_page(seen: SeenGame, path: Path) -> None:
         else "The stronger the blue, the likelier the token was to the policy. Point at a token for its numbers."
     )
     page = _PAGE.format(
-        title=html.escape(f"{episode.env_id}, {episode.agent}, seed {episode.seed}"),
+        title=html.escape(f"{episode.env_id}, {episode.agent}, game {episode.seed}"),
         summary=html.escape(_summary(episode)),
         legend=html.escape(legend),
         plot=_plot(seen.values),

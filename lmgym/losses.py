@@ -4,9 +4,12 @@ Every loss is a sum over the action tokens of a part of a batch divided by the w
 the losses of the parts add up. N is the number of action tokens at hand, V the vocabulary.
 """
 
+from collections.abc import Mapping
+
 import torch
 from torch.nn import functional
 
+from lmgym.policy import Outputs
 from lmgym.tokens import TokenBatch
 
 
@@ -18,6 +21,13 @@ def cross_entropy(logits: torch.Tensor, batch: TokenBatch) -> torch.Tensor:
 def accuracy(logits: torch.Tensor, batch: TokenBatch) -> torch.Tensor:
     """Return the share of action tokens that were most likely, from logits [N, V]."""
     return (logits.argmax(dim=-1) == batch.action_ids).sum() / batch.num_actions
+
+
+def cloning(batch: TokenBatch, outputs: Outputs) -> tuple[torch.Tensor, Mapping[str, torch.Tensor]]:
+    """Return the loss of behaviour cloning and its metrics: the cross-entropy of the action tokens in nats, and the
+    share of them that was most likely."""
+    value = cross_entropy(outputs.logits, batch)
+    return value, {"loss": value, "accuracy": accuracy(outputs.logits, batch)}
 
 
 def mean(values: torch.Tensor, batch: TokenBatch) -> torch.Tensor:

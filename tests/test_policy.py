@@ -11,10 +11,10 @@ from torch.nn import functional
 from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LMHeadModel
 
 from lmgym.agents import load_agent
-from lmgym.algorithms import bc
 from lmgym.episode import Episode
 from lmgym.errors import UsageError
 from lmgym.evaluate import collect
+from lmgym.losses import cloning
 from lmgym.play import PolicyAgent
 from lmgym.policy import PRESETS, Policy
 from lmgym.tokens import TokenBatch, TokenDataset, View
@@ -66,7 +66,7 @@ def test_logits_stand_before_each_action_token(tiny_policy: Callable[..., Policy
 def test_cloning_loss_against_a_slow_loop(tiny_policy: Callable[..., Policy]) -> None:
     policy = tiny_policy(ECHO)
     batch = data_batch(policy)
-    value, metrics = bc.loss(batch, policy(batch))
+    value, metrics = cloning(batch, policy(batch))
     full = policy.lm(input_ids=batch.ids).logits
     losses = [
         -functional.log_softmax(full[b, t - 1], dim=-1)[batch.ids[b, t]].item()
@@ -85,7 +85,7 @@ def test_parts_of_a_batch_add_up(tiny_policy: Callable[..., Policy]) -> None:
     def gradients(parts: list[TokenBatch]) -> dict[str, torch.Tensor]:
         policy.zero_grad()
         for part in parts:
-            bc.loss(part, policy(part))[0].backward()
+            cloning(part, policy(part))[0].backward()
         return {name: p.grad.clone() for name, p in policy.named_parameters() if p.grad is not None}
 
     whole = gradients([batch])
