@@ -1,13 +1,14 @@
 """A token policy plays: reads the turns in view, samples an action token by token."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 
 from lmgym.decoding import Decoding, draw, guided, log_probabilities
+from lmgym.errors import UsageError
 from lmgym.policy import Policy
 from lmgym.reading import Reader, can_keep
 from lmgym.rollout import Game, Reply
@@ -34,11 +35,20 @@ class PolicyAgent:
     it depends neither on the other games nor on their number.
 
     What has been read stays in the attention cache from turn to turn, where the model allows it and `keep_cache`
-    says so; else the window is read anew each turn. The games are the same.
+    says so; else the window is read anew each turn. The games are the same. Tokens that are `banned`, or not
+    `allowed`, are never said, and after `max_reply_tokens` (the view's own limit if left out) an action ends.
     """
 
     def __init__(
-        self, policy: Policy, *, name: str = "policy", decoding: Decoding | None = None, keep_cache: bool = True
+        self,
+        policy: Policy,
+        *,
+        name: str = "policy",
+        decoding: Decoding | None = None,
+        keep_cache: bool = True,
+        banned: Collection[int] = (),
+        allowed: Collection[int] | None = None,
+        max_reply_tokens: int | None = None,
     ) -> None:
         self.name = name
         self.policy = policy.eval()
@@ -46,6 +56,15 @@ class PolicyAgent:
         self.decoding = Decoding() if decoding is None else decoding
         self._guided = policy.critic is not None and len(policy.critic.q) > 0 and self.decoding.beta > 0
         self._stops = policy.codec.stops
+        others = set() if allowed is None else set(range(policy.num_embeddings)) - set(allowed)
+        never = sorted({*banned, *others})
+        self._never = torch.tensor(never, dtype=torch.int64, device=policy.device)
+        if len({*never, *policy.never_said}) == policy.num_embeddings:
+            raise UsageError("every token is banned: nothing could be said")
+        most = policy.view.max_reply_tokens
+        self._budget = most if max_reply_tokens is None else min(max_reply_tokens, most)
+        if self._budget < 1:
+            raise UsageError(f"a reply has 1 token or more, not {max_reply_tokens}")
         self._keeps = keep_cache and policy.view.max_turns != 1 and can_keep(policy.lm)
         self._numbers = itertools.count()
         self._reader = Reader(self._trunks(), policy.codec.pad)
@@ -110,7 +129,7 @@ class PolicyAgent:
             for row in sorted(running):
                 replies[row].append(tokens[row])
                 logprobs[row].append(logps[row])
-                if tokens[row] in self._stops or len(replies[row]) == self.policy.view.max_reply_tokens:
+                if tokens[row] in self._stops or len(replies[row]) == self._budget:
                     running.discard(row)
                 else:
                     said[row] = [tokens[row]]
@@ -128,7 +147,8 @@ class PolicyAgent:
     def scores(self, logits: torch.Tensor, q: torch.Tensor | None) -> torch.Tensor:
         """Return what tokens are chosen by, on the processor: guided logits [B, V], -inf for those never said."""
         # First, so that what is never said is not the likeliest either.
-        return guided(self.policy.without_never_said(logits), q, self.decoding).cpu()
+        logits = self.policy.without_never_said(logits).index_fill(-1, self._never, -torch.inf)
+        return guided(logits, q, self.decoding).cpu()
 
     def _draw(self, scores: torch.Tensor, uniforms: list[float]) -> tuple[list[int], list[float]]:
         """Draw a token for each row of scores [B, V]; also return its log-probability."""

@@ -9,6 +9,7 @@ import torch
 
 from lmgym.decoding import Decoding, draw, guided, log_probabilities
 from lmgym.errors import UsageError
+from lmgym.evaluate import collect
 from lmgym.play import PolicyAgent
 from lmgym.policy import Policy
 from tests.games import ECHO
@@ -68,6 +69,26 @@ def test_banned_tokens_are_never_drawn(temperature: float, tiny_policy: Callable
     logps = log_probabilities(agent.scores(logits, None), agent.decoding)
     tokens = draw(logps, np.random.default_rng(0).random(2000).tolist())
     assert not set(tokens.tolist()) & agent.policy.codec.banned
+
+
+def test_what_may_be_said_can_be_limited(tiny_policy: Callable[..., Policy]) -> None:
+    policy = tiny_policy(ECHO)
+    (red, end), (blue, _) = policy.codec.encode("red"), policy.codec.encode("blue")
+
+    def said(**limits: Any) -> set[int]:
+        episodes = list(collect(PolicyAgent(policy, **limits), ECHO, episodes=10))
+        replies = [turn.token_ids or () for episode in episodes for turn in episode.actions]
+        assert max(map(len, replies)) <= limits.get("max_reply_tokens", 1000)
+        return {token for reply in replies for token in reply}
+
+    assert said(allowed=[red, end]) == {red, end}
+    assert said(allowed=[red, blue, end], banned=[blue]) == {red, end}
+    assert not said(banned=[red]) & {red}
+    assert len(said(max_reply_tokens=2)) > 2
+    with pytest.raises(UsageError, match="every token is banned"):
+        PolicyAgent(policy, allowed=[])
+    with pytest.raises(UsageError, match="a reply has 1 token or more"):
+        PolicyAgent(policy, max_reply_tokens=0)
 
 
 @pytest.mark.parametrize(
