@@ -63,12 +63,14 @@ class Source(NamedTuple):
 
     names: what can be guessed, with the index of the object; -1: a thing that is none of the objects.
     phrasings: questions with the objects they are true of. fixed: such that are recognised word by word only.
+    beyond: questions that nobody can answer from the table; what is most like one of them is not understood.
     compare: gives the objects for which a comparison is true, None for a question that is no comparison.
     """
 
     names: Sequence[tuple[str, int]]
     phrasings: Sequence[tuple[str, int]]
     fixed: Sequence[tuple[str, int]]
+    beyond: Sequence[str]
     english: Language
     compare: Callable[[str], int | None]
     everything: int
@@ -90,7 +92,8 @@ class Reader:
         self._everything = source.everything
         self._guesses = dict(source.names)
         self._exact: dict[str, int] = dict([*source.phrasings, *source.fixed])
-        self._index(source.phrasings)
+        # A question beyond the table has a meaning of its own, which is no set of objects.
+        self._index([*source.phrasings, *((text, -1 - number) for number, text in enumerate(source.beyond))])
         self._read: dict[str, Reading | None] = {}
         self._learned: dict[str, Reading] = {}
 
@@ -107,7 +110,8 @@ class Reader:
             self._bags.append((frozenset(found), yes))
             for token in found:
                 meanings.setdefault(token, set()).add(yes)
-        for found in ambiguous:
+        self._beyond = {found for found, yes in self._sorted.items() if yes < 0}
+        for found in ambiguous | self._beyond:
             del self._sorted[found]
         total = len({yes for _, yes in phrasings})
         self._weights = {token: math.log(total / len(sets)) for token, sets in meanings.items()}
@@ -151,6 +155,8 @@ class Reader:
         found = self._plainly(question)
         if found is not None:
             return found
+        if tuple(self._english.tokens(question)) in self._beyond:
+            return None
         if JOINTS.search(question):
             return self._compound(question) or self._alike(question, self.strict)
         # `A large animal` must not be taken for `large`: two words that both matter are read apart or not at all.
@@ -235,7 +241,7 @@ class Reader:
         best = self._ranked(question)
         if not best or best[0][0] < threshold:
             return None
-        if len(best) > 1 and best[0][0] - best[1][0] < self.margin:
+        if best[0][1] < 0 or (len(best) > 1 and best[0][0] - best[1][0] < self.margin):
             return None
         return Reading(best[0][1])
 

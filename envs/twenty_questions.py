@@ -16,7 +16,7 @@ from lmgym.envs._twenty_questions_compare import COMPARATIVE, MORE, NUMBERS, VOC
 from lmgym.envs._twenty_questions_english import INTERJECTIONS, English, Words, plain, plural
 from lmgym.envs._twenty_questions_players import Asker, Book, Player, Topic, draw_player, guess, sentence
 from lmgym.envs._twenty_questions_reader import MAX_LETTERS, Reader, Reading, Source
-from lmgym.envs._twenty_questions_table import load_table
+from lmgym.envs._twenty_questions_table import expanded, load_table
 from lmgym.errors import UsageError, unknown
 from lmgym.oracle import Message, Oracle, OracleError, load_oracle
 from lmgym.scores import Reference, Score
@@ -29,6 +29,7 @@ NOT_UNDERSTOOD = "not understood"
 HELDOUT_FILE = "twenty_questions_heldout.csv"
 WORDS_FILE = "twenty_questions_words.txt"
 FOILS_FILE = "twenty_questions_foils.txt"
+BEYOND_FILE = "twenty_questions_beyond.txt"
 
 CATEGORIES = (
     "animal", "fruit", "vegetable", "vehicle", "clothing", "electronic device", "musical instrument", "furniture",
@@ -69,13 +70,16 @@ REPLY = re.compile(r"(yes|no|i (?:don't|do not) know)(?:[.!]?|[.,!] .*)", re.DOT
 def load_reader() -> Reader:
     """Return the reader of questions over the whole table."""
     table = load_table()
-    phrasings = [(phrasing, attribute) for attribute in table.attributes for phrasing in attribute.phrasings]
+    attributes = [*table.attributes, *table.heard]
+    phrasings = [(phrasing, attribute) for attribute in attributes for phrasing in attribute.phrasings]
+    beyond = [phrasing for line in _lines_of(BEYOND_FILE) for phrasing in expanded(line)]
     names = list(_names())
     source = Source(
         names=names,
         phrasings=[(phrasing, attribute.yes) for phrasing, attribute in phrasings if phrasing not in attribute.fixed],
         fixed=[(phrasing, attribute.yes) for phrasing, attribute in phrasings if phrasing in attribute.fixed],
-        english=_english([*(phrasing for phrasing, _ in phrasings), *(name for name, _ in names)]),
+        beyond=beyond,
+        english=_english([*(phrasing for phrasing, _ in phrasings), *beyond, *(name for name, _ in names)]),
         compare=Comparisons(table.compare, [item.name for item in table.items]).read,
         everything=table.everything,
     )
@@ -89,7 +93,7 @@ def load_reader() -> Reader:
 
 def _names() -> Iterator[tuple[str, int]]:
     """Yield all that can be guessed with the index of the object, -1 for what is none; the objects come last."""
-    foils = [name for line in _data(FOILS_FILE).splitlines() if line[:1] != "#" for name in line.split()]
+    foils = [name for line in _lines_of(FOILS_FILE) for name in line.split()]
     for name in foils:
         yield plural(name), -1
         yield name, -1
@@ -111,6 +115,11 @@ def _english(texts: Sequence[str]) -> English:
 
 def _data(name: str) -> str:
     return (resources.files("lmgym.envs") / "data" / name).read_text(encoding="utf-8")
+
+
+def _lines_of(name: str) -> list[str]:
+    """Return the lines of a file that are neither empty nor comments."""
+    return [line for line in _data(name).splitlines() if line and line[0] != "#"]
 
 
 @lru_cache(maxsize=16)
