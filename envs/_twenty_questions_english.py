@@ -88,7 +88,7 @@ TWO_SIDED = word_set(
 DOER = re.compile(r"^(?:(?:does|do|can|could|will|would|did|may|might) )?it (?:can |usually |typically |to )?([a-z]+)")
 # `Used by artists` and `do artists use it` are the same; `played by blowing` says how.
 AGENT = re.compile(
-    r"(?<=\w(?:ed|en|rn)) by (?!\w+ing\b)| by (?:(?:most|many|some|other) )?(?:people|humans|persons|a person|you)\b"
+    r" by (?:(?:most|many|some|other) )?(?:people|humans|persons|a person|you)\b|(?<=\w(?:ed|en|rn)) by (?!\w+ing\b)"
 )
 # Verbs of which it matters whether the object does it, undergoes it, or serves for it: `Do you erase it?`
 SERVING = word_set("hit erase cut write paint draw open dig cook clean climb")

@@ -27,6 +27,7 @@ TURNS = 20
 MINI_TURNS = 10
 NOT_UNDERSTOOD = "not understood"
 HELDOUT_FILE = "twenty_questions_heldout.csv"
+INDEPENDENT = "independent"
 WORDS_FILE = "twenty_questions_words.txt"
 FOILS_FILE = "twenty_questions_foils.txt"
 BEYOND_FILE = "twenty_questions_beyond.txt"
@@ -388,8 +389,13 @@ class TwentyQuestions(TextEnv):
 
     def fidelity(self) -> dict[str, float]:
         """Return how the held-out questions about objects of this game are answered: their number, the share that
-        is answered yes or no, and the share of these that is answered rightly."""
+        is answered yes or no, and the share of these that is answered rightly; then the same of the questions of an
+        independent author alone, who knew neither the table nor the reader."""
         rows = [row for row in heldout() if row.object in self._objects]
+        independent = self._scores([row for row in rows if row.style == INDEPENDENT])
+        return self._scores(rows) | {f"independent, {name}": score for name, score in independent.items()}
+
+    def _scores(self, rows: Sequence["HeldOut"]) -> dict[str, float]:
         answers = [self._answer_to(row.question, row.object) for row in rows]
         answered = [(row, answer) for row, answer in zip(rows, answers, strict=True) if answer != UNKNOWN]
         right = sum((answer == YES) == row.yes for row, answer in answered)
