@@ -79,10 +79,11 @@ class Source(NamedTuple):
 class Reader:
     """Reads questions; keeps what it has read.
 
-    The thresholds were set on `data/twenty_questions_development.csv`, not on the held-out questions.
+    The thresholds were set on `data/twenty_questions_development.csv`, not on the held-out questions, and higher than
+    that file alone asks for: questions of which the table knows nothing are common in games and rare in the file.
     """
 
-    threshold = 0.62
+    threshold = 0.72
     strict = 0.85
     margin = 0.08
 
@@ -166,7 +167,7 @@ class Reader:
     def _narrowed(self, question: str) -> Reading | None:
         """Read `an animal that flies`, `a thing with wheels`, `a tool used for cutting`: both must be true."""
         match = NARROWED.match(question)
-        if match:
+        if match and not (match.group(2) == "with" and match.group(1).endswith(("ed", "en", "wn"))):
             first, link, rest = match.groups()
             second = f"is it {link} {rest}" if link not in LINKS else f"{LINKS[link]} {rest}"
             return self._both(first, second.replace("it you ", "you ").replace("it it ", "it "))

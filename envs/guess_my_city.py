@@ -147,7 +147,10 @@ class GuessMyCity(TextEnv):
         moved to the development questions and mended, so that the figure of today flatters. The 88 of style
         `fresh` were written after the reader and are untouched: the share right among them is the fairer one.
         Of 92 questions in deliberately fanciful words (now `late` in the development file) it answered 47 % at
-        first, 97.7 % of these rightly: what is worded in a way that nobody thought of is declined.
+        first, 97.7 % of these rightly: what is worded in a way that nobody thought of is declined. The questions of
+        style `independent` have figures of their own: their author had read neither the reader nor the tables nor
+        other questions, and wrote 239 on 151 ordinary wordings. Of the half kept unseen, 83.5 % of 121 were answered
+        at first, 98.0 % of these rightly; the other half served development.
     Departures from LMRL-Gym (arXiv 2311.18232; its released code):
         Answers are open as in the paper (code: yes or no), the game can be won, no answer gives the name away, and
         all 100 cities are played (code: 99); spellings are corrected. No model of billions of parameters is
