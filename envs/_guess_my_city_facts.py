@@ -412,6 +412,9 @@ class City:
             return None if power is None else False
         return bool(owners) if power is None else power in owners
 
+    def _is_religion(self, faith: str) -> bool | None:
+        return None if faith in self.nation["religion"]["unsure"] else faith in self.nation["religion"]["main"]
+
     def _is_borders(self, code: str) -> bool | None:
         if self.country in ("HK", "TW") and code == "CN":
             return None
@@ -467,6 +470,9 @@ class City:
 
     def _is_mention(self, thing: str) -> bool:
         return re.search(MENTIONS[thing], self.prose) is not None
+
+    def _is_found(self, thing: str) -> bool | None:
+        return self._is_mention(thing) or None
 
 
 class World:

@@ -331,7 +331,9 @@ near nearby close night weekend january february march april june july august se
 bigger larger longer older wider taller cleaner colder hotter warmer richer safer farther further fewer less more
 flight twinned contain contains letters growing last yesterday tomorrow today prefer yourself favorite dead war
 western eastern northern southern state province war destroyed bombed red blue cats dogs count
-north south east west architecture restaurant restaurants embassy bordering name names word words vote elections
+north south east west time times past former formerly once previously
+cultural financial economic commercial provincial architecture restaurant restaurants embassy bordering name names
+word words vote elections
 """
 REFUSED = frozenset(REFUSED_WORDS.split())
 COMPOUNDS_WORDS = """
@@ -483,7 +485,11 @@ CHECK_RULES: list[Rule] = [
         _check("tropics"),
         "country within located between",
     ),
-    Rule("(?:european union|eu)(?: member| country)?", _check("european_union"), "country member belong belongs"),
+    Rule(
+        "(?:{area} union|eu)(?: member| country)?",
+        lambda area=None: Query("check", "european_union") if area in (None, "Europe") else None,
+        "country member belong belongs",
+    ),
     Rule(
         "(?:share(?:s)? (?:a )?)?(?:land )?(?:borders?|bordering|neighbors?|neighboring|adjacent)(?: to| with| on|"
         " of| country)* {country}",
@@ -521,7 +527,8 @@ CHECK_RULES: list[Rule] = [
     ),
     Rule("capital(?: city)? of (?:the )?{country}", _capital, "city seat"),
     Rule(
-        "(?:national |federal )?capital(?: city)?(?: (?:of|in) (?:its|your|the|that) country)?|seat of (?:the"
+        "(?:national |federal )?capital(?: city)?(?: (?:of|in) (?:its|your|the|that) country)?"
+        "(?! (?:of|in|for) (?!its|your|the|that|this|an?|country|one|my))|seat of (?:the"
         " )?(?:national |federal )?government(?: (?:of|in) (?:its|your|the|that) country)?|capital of country",
         _capital,
         "national country its current seat government",
@@ -797,7 +804,62 @@ ABOUT_THINGS = (
     " ancient most"
     " good nice large center raw because its near nearby surrounded drink try love particularly especially originate"
 )
-CHECK_RULES += [Rule(pattern, _check("mention", thing), ABOUT_THINGS) for pattern, thing in THINGS]
+# Faiths that are asked for. `Is there a church?` asks for something else.
+FAITHS = [
+    ("islam|islamic|muslims?|moslems?", "Islam"),
+    ("christian(?:s|ity)?", "Christianity"),
+    ("(?:roman )?catholic(?:s|ism)?(?: christian(?:s|ity)?)?", "Catholicism"),
+    ("protestant(?:s|ism)?(?: christian(?:s|ity)?)?", "Protestantism"),
+    ("orthodox(?:y)?(?: christian(?:s|ity)?)?", "Orthodoxy"),
+    ("hindu(?:s|ism)?", "Hinduism"),
+    ("buddhis(?:m|ts?)", "Buddhism"),
+    ("shinto(?:ism)?", "Shinto"),
+    ("tao(?:ism|ists?)", "Taoism"),
+    ("jew(?:s|ish)?|judaism", "Judaism"),
+    ("sikhs?|sikhism", "Sikhism"),
+]
+OF_FAITH = (
+    "religion religions religious faith faiths main primary dominant predominant predominantly major majority common"
+    " widespread practice practices practiced practise practised practicing follow follows following believe believers"
+    " population state official country city largely worship most many lot"
+)
+CHECK_RULES += [Rule(pattern, _check("religion", faith), OF_FAITH) for pattern, faith in FAITHS]
+CHECK_RULES += [
+    Rule(
+        "(?:(?:name|city|country|it|that) )?(?:starts?|begins?|ends?|starting|beginning|ending) (?:with|in)"
+        "(?: the| a| an)?(?: letter| vowel| consonant)?(?: [a-z])?",
+        _secret,
+        "name city country letter first",
+    ),
+    Rule("letters?|vowels?", _secret, "name city country first last contain contains letter word words long many", 2),
+]
+# Things that most large cities have: that the tables do not mention them says that the city is not known for them, not
+# that they are missing.
+COMMON_WORDS = """
+finance tourism car technology beer wine coffee tea palace castle skyscraper museum bridge theatre opera ballet
+seafood rice noodle soup bread beef pork chicken pizza pasta motorbike bicycle university nightlife film fashion flower
+jazz bazaar fishing textile steel
+"""
+COMMON = frozenset(COMMON_WORDS.split())
+KNOWN_FOR = (
+    "(?:(?:best|well|mainly|mostly|particularly|especially) )?"
+    "(?:known|famous|renowned|noted|celebrated|famed) (?:for|as)"
+    "(?: (?:its|your|the|their|having|producing|making|being))*(?: @\\w+)?"
+)
+
+
+def _thing_rules() -> list[Rule]:
+    rules = []
+    for pattern, thing in THINGS:
+        if thing in COMMON:
+            rules.append(Rule(f"{KNOWN_FOR} (?:\\w+ )?(?:{pattern})", _check("mention", thing), ABOUT_THINGS))
+            rules.append(Rule(pattern, _check("found", thing), ABOUT_THINGS))
+        else:
+            rules.append(Rule(pattern, _check("mention", thing), ABOUT_THINGS))
+    return rules
+
+
+CHECK_RULES += _thing_rules()
 
 WORLD_WORDS = "world earth globe planet"
 OPEN_RULES: list[Rule] = [
@@ -836,6 +898,7 @@ OPEN_RULES: list[Rule] = [
         "many border borders share shares bordering surround neighbors neighboring country countries",
     ),
     Rule("continents?", _ask("continent"), "country lie called", 1),
+    Rule("religions?|faiths?|religious|worship", _ask("religion"), OF_FAITH + " beliefs belief popular", 1),
     Rule(
         "(?:which|what) (?:part|region|area|corner) of the (?:world|globe|continent)|whereabouts|region of the"
         " world|(?:which|what) region|where (?:in|on) (?:the |this )?(?:world|earth|globe|map)|world region"
@@ -915,7 +978,8 @@ OPEN_RULES: list[Rule] = [
     Rule(
         "festivals?|fireworks|holidays?|celebrat(?:e|ion|ions|ed)|events?|part(?:y|ies)|carnivals?",
         _ask("festival"),
-        "biggest celebrate important annual traditional year take takes place observed happen during every main"
+        "popular cultural or biggest celebrate important annual traditional year take takes place observed happen"
+        " during every main"
         " most festivals special about described held famous cultural big favorite look forward",
         2,
     ),
@@ -950,7 +1014,8 @@ OPEN_RULES: list[Rule] = [
         2,
     ),
     Rule(
-        "(?:famous|known|renowned|noted|popular|special|notable|unique|associate|claim to fame|remarkable"
+        "(?:famous(?! (?:people|persons?|celebrit|singers?|actors?|athletes?))|known"
+        "|renowned|noted|popular|special|notable|unique|associate|claim to fame|remarkable"
         "|reputation|stand out|think of|hear of)(?: for| with| as| about)?",
         _ask("famous"),
         "best most well known city principally fame makes make something famous people anything when they hear"

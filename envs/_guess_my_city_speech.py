@@ -12,6 +12,7 @@ SPEECH: dict[str, Any] = json.loads(
 )
 OPEN: dict[str, list[str]] = SPEECH["open"]  # {x} is what is told
 CHECK: dict[str, dict[str, list[str]]] = SPEECH["check"]  # {x}: what was asked for; {d}: a distance
+UNDECIDED = {"near": "near or not", "found": "not known for"}
 DEFLECTED, UNCLEAR, WRONG_GUESS, GUESSES = (
     tuple(SPEECH[key]) for key in ("deflected", "unclear", "wrong guess", "guesses")
 )
@@ -42,7 +43,7 @@ class Voice:
         truth = city.holds(topic, value)
         shown = {"x": _shown(city, topic, value), "d": _distance(city, topic, value)}
         if truth is None:
-            said = tuple(text.format(**shown) for text in (SPEECH["near or not" if topic == "near" else "neither"]))
+            said = tuple(text.format(**shown) for text in SPEECH[UNDECIDED.get(topic, "neither")])
         else:
             start = "Yes, " if truth else "No, "
             said = tuple(start + text.format(**shown) for text in CHECK[topic]["yes" if truth else "no"])
@@ -147,4 +148,5 @@ TOLD = {
     "neighbours": lambda city: _listed(city.neighbours),
     "continent": lambda city: _listed(city.continent_names),
     "region": lambda city: city.nation["region"],
+    "religion": lambda city: city.nation["religion"]["told"],
 }

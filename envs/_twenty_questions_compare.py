@@ -36,7 +36,7 @@ FITS = re.compile(
     r"\bfit(?:s|ted)?\b.*?\b(?:in|into|inside|within) (.+)$|"
     r"\b(?:put|carry|carried|hold|held)\b.*?\b(?:in|into|inside|within) "
     r"((?:a|an|the|my|your|one) (?:pocket|backpack|rucksack|bag|school bag|purse|handbag|suitcase|"
-    r"shoe ?box|hand|palm))$"
+    r"shoe ?box))$"
 )
 WHEN = re.compile(
     r"\b(?:invent|invented|exist|existed|around|made|created|discovered|developed|known|appear|appeared|"
@@ -90,7 +90,9 @@ class Comparisons:
         return None if amount is None else self._side(more, self._compare("price", str(amount)))
 
     def _by_room(self, match: re.Match[str]) -> int | None:
-        return self._compare("fits", _bare(match.group(1) or match.group(2)))
+        room = _bare(match.group(1) or match.group(2))
+        # What one can hold in a hand may be larger than the hand.
+        return None if room in ("hand", "palm", "hands") else self._compare("fits", room)
 
     def _by_time(self, match: re.Match[str]) -> int | None:
         when, year = match.group(1), _year(_bare(match.group(2)))

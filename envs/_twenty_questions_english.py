@@ -76,7 +76,7 @@ THINKING_OF = re.compile(
 PRONOUNS = re.compile(r"\b(?:they|them|these|those|this|that(?= (?:is|was|be|has|have|can|does|would)\b))\b")
 
 KEEP = word_set(
-    "building clothing ring wing string king spring during evening ceiling thing morning bring ping glass brass",
+    "cute building clothing ring wing string king spring during evening ceiling thing morning bring ping glass brass",
     "grass dress gas bus lens less this his yes is its across class gloss moss pass press bed red shed sled need",
     "speed seed feed weed reed",
 )
@@ -84,10 +84,16 @@ VOWEL = re.compile(r"[aeiouy]")
 
 # Verbs whose meaning turns with the side on which the object stands: it eats, or it is eaten.
 TWO_SIDED = word_set(
-    "sleep eat drink carry wear throw ride drive hunt kill read climb hear smell touch paint draw feed",
+    "sleep eat drink carry wear throw ride drive hunt kill read climb hear smell touch paint draw feed swim",
 )
 DOER = re.compile(r"^(?:(?:does|do|can|could|will|would|did|may|might) )?it (?:can |usually |typically |to )?([a-z]+)")
-
+# `Used by artists` and `do artists use it` are the same; `played by blowing` says how.
+AGENT = re.compile(
+    r" by (?:(?:most|many|some|other) )?(?:people|humans|persons|a person|you)\b|(?<=\w(?:ed|en|rn)) by (?!\w+ing\b)"
+)
+# Verbs of which it matters whether the object does it, undergoes it, or serves for it: `Do you erase it?`
+SERVING = word_set("hit erase cut write paint draw open dig cook clean climb")
+UNDERGONE = re.compile(r"^(?:do|can|could|would|will|may) (?:you|people|i|we|one|they|kids|children) ([a-z]+) it$")
 
 WORD = re.compile(r"[a-z]+")
 SENTENCES = re.compile(r"[.!?;:\n]+")
@@ -159,12 +165,15 @@ class Words:
 
     def tokens(self, text: str) -> list[str]:
         """Return the words of a plain text that carry meaning, as stems, in order."""
-        doer = DOER.match(text)
+        text = AGENT.sub(" ", text)
+        doer, undergone = DOER.match(text), UNDERGONE.match(text)
         acting = self.stem(doer.group(1)) if doer else ""
         found = [self.stem(word) for word in text.split() if word not in self.fillers]
         found = [word for word in found if word not in self.fillers]
         if acting in TWO_SIDED and acting in found:
             found[found.index(acting)] = f"it_{acting}"
+        if undergone and undergone.group(1) in SERVING and len(found) == 1:
+            found = [f"{found[0]}_it"]
         return found
 
 

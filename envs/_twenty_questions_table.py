@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 OBJECTS_FILE = "twenty_questions_objects.csv"
 ATTRIBUTES_FILE = "twenty_questions_attributes.txt"
+HEARD_FILE = "twenty_questions_heard.txt"
 OTHER_THINGS_FILE = "twenty_questions_things.txt"
 GROUP = re.compile(r"\(([^()]*)\)")
 MARGIN = 1.6
@@ -77,11 +78,15 @@ class Attribute:
 
 @dataclass(frozen=True)
 class Table:
-    """All objects and attributes, and the measures of other things that people compare with."""
+    """All objects and attributes, and the measures of other things that people compare with.
+
+    heard: attributes and phrasings that are understood, but that the players of the data never ask.
+    """
 
     items: tuple[Item, ...]
     attributes: tuple[Attribute, ...]
     other_things: dict[str, Measures]
+    heard: tuple[Attribute, ...] = ()
 
     @cached_property
     def by_name(self) -> dict[str, Attribute]:
@@ -133,7 +138,8 @@ def load_table() -> Table:
     items = tuple(_read_items(_text(OBJECTS_FILE)))
     things = dict(_read_things(_text(OTHER_THINGS_FILE)))
     things |= {name.lower(): item.measures for item in items for name in (item.name, *item.variants)}
-    return Table(items, tuple(_read_attributes(_text(ATTRIBUTES_FILE), items, things)), things)
+    attributes = tuple(_read_attributes(_text(ATTRIBUTES_FILE), items, things))
+    return Table(items, attributes, things, tuple(_read_attributes(_text(HEARD_FILE), items, things, attributes)))
 
 
 def _text(name: str) -> str:
@@ -166,8 +172,12 @@ def _lines(text: str) -> Iterator[str]:
             yield line.strip()
 
 
-def _read_attributes(text: str, items: Sequence[Item], things: dict[str, Measures]) -> Iterator[Attribute]:
+def _read_attributes(
+    text: str, items: Sequence[Item], things: dict[str, Measures], known: Sequence[Attribute] = ()
+) -> Iterator[Attribute]:
+    """Yield the attributes of a text; a section without objects speaks of those of the known attribute of its name."""
     sets = _Sets(items)
+    sets.named |= {f"&{attribute.name}": attribute.yes for attribute in known}
     for name, lines in _sections(text):
         rules = [line for line in lines if line[0] in "<>"]
         if rules:
@@ -176,6 +186,8 @@ def _read_attributes(text: str, items: Sequence[Item], things: dict[str, Measure
             yes, debatable = (
                 sets.read(" , ".join(line[1:] for line in lines if line[0] == mark), name) for mark in "=~"
             )
+            if known and not any(line[0] == "=" for line in lines):
+                yes = sets.read(f"&{name}", name)
             asked = {
                 phrasing: line[0] == "!"
                 for line in lines

@@ -149,7 +149,10 @@ class GuessMyCity(TextEnv):
         moved to the development questions and mended, so that the figure of today flatters. The 88 of style
         `fresh` were written after the reader and are untouched: the share right among them is the fairer one.
         Of 92 questions in deliberately fanciful words (now `late` in the development file) it answered 47 % at
-        first, 97.7 % of these rightly: what is worded in a way that nobody thought of is declined.
+        first, 97.7 % of these rightly: what is worded in a way that nobody thought of is declined. The questions of
+        style `independent` have figures of their own: their author had read neither the reader nor the tables nor
+        other questions, and wrote 239 on 151 ordinary wordings. Of the half kept unseen, 83.5 % of 121 were answered
+        at first, 98.0 % of these rightly; the other half served development.
     Departures from LMRL-Gym (arXiv 2311.18232; its released code):
         Answers are open as in the paper (code: yes or no), the game can be won, no answer gives the name away, and
         all 100 cities are played (code: 99); spellings are corrected. No model of billions of parameters is
@@ -296,13 +299,16 @@ class GuessMyCity(TextEnv):
         return self._table.asked[choice][0]
 
     def fidelity(self) -> Mapping[str, float]:
-        """Return how the reader and the tables do on the held-out questions (`held_out_scores`).
+        """Return how the reader and the tables do on the held-out questions (`held_out_scores`), and on those of the
+        independent author alone.
 
         Empty for the small game, which speaks of few of their matters, and where a language model answers.
         """
         if self._size == "mini" or self._oracle is not None:
             return {}
-        return held_out_scores("cities_heldout.csv")
+        independent = held_out_scores("cities_heldout.csv", "independent")
+        shown = ("held-out questions", "answered", "right among answered")
+        return held_out_scores("cities_heldout.csv") | {f"independent, {name}": independent[name] for name in shown}
 
     def render(self) -> str | None:
         """Return the questions so far with their answers."""
@@ -363,8 +369,8 @@ def _charset() -> str:
 
 
 def held_out_questions(name: str) -> list[dict[str, str]]:
-    """Return questions with their expected answers: `Y`, `N`, `win`, `deflect`, a topic and what is to be told, or
-    `unclear` where the tables cannot know."""
+    """Return questions with their expected answers: `Y`, `N`, `win`, `deflect`, a topic and what is to be told, several
+    of these with `|` between them, or `unclear` where the tables cannot know."""
     text = (resources.files("lmgym.envs") / "data" / name).read_text(encoding="utf-8")
     header, *lines = text.splitlines()
     return [dict(zip(header.split(";"), line.split(";", 3), strict=True)) for line in lines]
@@ -373,7 +379,13 @@ def held_out_questions(name: str) -> list[dict[str, str]]:
 def judged(item: Mapping[str, str], table: Table) -> str:
     """Return how one question fares: `unanswered`, `right` or `wrong`. Every phrasing of the answer must be right.
 
-    A question that the tables cannot know is `wrong` where it is answered all the same."""
+    Where several answers are right (`Y|landmark:eiffel`), one of them must be given. A question that the tables cannot
+    know is `wrong` where it is answered all the same."""
+    verdicts = [_judged({**item, "expected": expected}, table) for expected in item["expected"].split("|")]
+    return "right" if "right" in verdicts else verdicts[0]
+
+
+def _judged(item: Mapping[str, str], table: Table) -> str:
     number, expected = table.find(item["city"]), item["expected"]
     query = table.read(item["question"])
     if query is None:
@@ -393,18 +405,18 @@ def judged(item: Mapping[str, str], table: Table) -> str:
 
 
 @lru_cache(maxsize=4)
-def held_out_scores(name: str) -> dict[str, float]:
-    """Return how many held-out questions there are, the share that is answered, the share right among these, and
-    how many of the questions that the tables cannot know are declined."""
+def held_out_scores(name: str, style: str = "") -> dict[str, float]:
+    """Return how many held-out questions there are (of one style, if given), the share that is answered, the share
+    right among these, and how many of the questions that the tables cannot know are declined."""
     table = _table("all")
-    items = held_out_questions(name)
+    items = [item for item in held_out_questions(name) if style in ("", item["style"])]
     verdicts = [judged(item, table) for item in items if item["expected"] != "unclear"]
     beyond = [judged(item, table) for item in items if item["expected"] == "unclear"]
     answered = [verdict for verdict in verdicts if verdict != "unanswered"]
     return {
         "held-out questions": len(verdicts),
-        "answered": len(answered) / len(verdicts),
-        "right among answered": answered.count("right") / len(answered),
+        "answered": len(answered) / max(1, len(verdicts)),
+        "right among answered": answered.count("right") / max(1, len(answered)),
         "questions beyond the tables": len(beyond),
         "declined among these": beyond.count("unanswered") / max(1, len(beyond)),
     }

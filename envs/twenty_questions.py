@@ -16,7 +16,7 @@ from lmgym.envs._twenty_questions_compare import COMPARATIVE, MORE, NUMBERS, VOC
 from lmgym.envs._twenty_questions_english import INTERJECTIONS, English, Words, plain, plural
 from lmgym.envs._twenty_questions_players import Asker, Book, Player, Topic, draw_player, guess, sentence
 from lmgym.envs._twenty_questions_reader import Reader, Reading, Source
-from lmgym.envs._twenty_questions_table import load_table
+from lmgym.envs._twenty_questions_table import expanded, load_table
 from lmgym.errors import UsageError, unknown
 from lmgym.oracle import OracleError, OtherSide, load_oracle
 from lmgym.scores import Reference, Score
@@ -27,8 +27,10 @@ TURNS = 20
 MINI_TURNS = 10
 NOT_UNDERSTOOD = "not understood"
 HELDOUT_FILE = "twenty_questions_heldout.csv"
+INDEPENDENT = "independent"
 WORDS_FILE = "twenty_questions_words.txt"
 FOILS_FILE = "twenty_questions_foils.txt"
+BEYOND_FILE = "twenty_questions_beyond.txt"
 
 CATEGORIES = (
     "animal", "fruit", "vegetable", "vehicle", "clothing", "electronic device", "musical instrument", "furniture",
@@ -69,13 +71,16 @@ REPLY = re.compile(r"(yes|no|i (?:don't|do not) know)(?:[.!]?|[.,!] .*)", re.DOT
 def load_reader() -> Reader:
     """Return the reader of questions over the whole table."""
     table = load_table()
-    phrasings = [(phrasing, attribute) for attribute in table.attributes for phrasing in attribute.phrasings]
+    attributes = [*table.attributes, *table.heard]
+    phrasings = [(phrasing, attribute) for attribute in attributes for phrasing in attribute.phrasings]
+    beyond = [phrasing for line in _lines_of(BEYOND_FILE) for phrasing in expanded(line)]
     names = list(_names())
     source = Source(
         names=names,
         phrasings=[(phrasing, attribute.yes) for phrasing, attribute in phrasings if phrasing not in attribute.fixed],
         fixed=[(phrasing, attribute.yes) for phrasing, attribute in phrasings if phrasing in attribute.fixed],
-        english=_english([*(phrasing for phrasing, _ in phrasings), *(name for name, _ in names)]),
+        beyond=beyond,
+        english=_english([*(phrasing for phrasing, _ in phrasings), *beyond, *(name for name, _ in names)]),
         compare=Comparisons(table.compare, [item.name for item in table.items]).read,
         everything=table.everything,
     )
@@ -89,7 +94,7 @@ def load_reader() -> Reader:
 
 def _names() -> Iterator[tuple[str, int]]:
     """Yield all that can be guessed with the index of the object, -1 for what is none; the objects come last."""
-    foils = [name for line in _data(FOILS_FILE).splitlines() if line[:1] != "#" for name in line.split()]
+    foils = [name for line in _lines_of(FOILS_FILE) for name in line.split()]
     for name in foils:
         yield plural(name), -1
         yield name, -1
@@ -111,6 +116,11 @@ def _english(texts: Sequence[str]) -> English:
 
 def _data(name: str) -> str:
     return (resources.files("lmgym.envs") / "data" / name).read_text(encoding="utf-8")
+
+
+def _lines_of(name: str) -> list[str]:
+    """Return the lines of a file that are neither empty nor comments."""
+    return [line for line in _data(name).splitlines() if line and line[0] != "#"]
 
 
 @lru_cache(maxsize=16)
@@ -219,6 +229,14 @@ class TwentyQuestions(TextEnv):
         turns: how many questions may be asked.
         oracle: who answers: "embedded" (the table) or a language model, see `lmgym.oracle`. A guess is judged by
             the game in either case.
+    How right the answers are:
+        `fidelity()` counts it on held-out questions, and apart on those of style `independent`. Their author had read
+        neither the reader nor the table nor other questions, and wrote 350 on 177 ordinary wordings. Half of them,
+        by question at random, served development; of the other half, whose failures were never looked at, 93.0 %
+        were answered at first, 99.4 % of these rightly. The files flatter all the same, since they mostly ask for what
+        the table knows. Of 85 rarer questions that nothing was made with (`Does it land at an airport?`), judged by
+        hand, 46 were answered at first, 8 of them wrongly for some object; after questions beyond the table had been
+        listed (`data/twenty_questions_beyond.txt`) and the reader been made stricter 38 and 3, and these 3 are mended.
     Departures from LMRL-Gym (arXiv 2311.18232; its released code):
         The published oracle is a language model of three billion parameters whose error rate is not known; ours
         is a table, with a measured one. It does not know every fact, so `I don't know.` is a third answer (the
@@ -368,11 +386,15 @@ class TwentyQuestions(TextEnv):
 
     def fidelity(self) -> dict[str, float]:
         """Return how the held-out questions about objects of this game are answered: their number, the share that
-        is answered yes or no, and the share of these that is answered rightly. Empty where a language model
-        answers."""
+        is answered yes or no, and the share of these that is answered rightly; then the same of the questions of an
+        independent author alone, who knew neither the table nor the reader. Empty where a language model answers."""
         if self._oracle is not None:
             return {}
         rows = [row for row in heldout() if row.object in self._objects]
+        independent = self._scores([row for row in rows if row.style == INDEPENDENT])
+        return self._scores(rows) | {f"independent, {name}": score for name, score in independent.items()}
+
+    def _scores(self, rows: Sequence["HeldOut"]) -> dict[str, float]:
         answers = [self._told(self._reader.read(row.question), row.object) for row in rows]
         answered = [(row, answer) for row, answer in zip(rows, answers, strict=True) if answer != UNKNOWN]
         right = sum((answer == YES) == row.yes for row, answer in answered)

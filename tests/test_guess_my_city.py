@@ -277,6 +277,9 @@ def test_held_out_questions_are_answered_and_rightly() -> None:
     assert scores["answered"] >= 0.80
     assert scores["right among answered"] >= 0.97
     assert scores["declined among these"] >= 0.90
+    assert scores["independent, held-out questions"] >= 100
+    assert scores["independent, answered"] >= 0.80
+    assert scores["independent, right among answered"] >= 0.97
     assert json.dumps(scores)
     assert game(MINI).fidelity() == {}
 
@@ -292,13 +295,18 @@ def test_questions_of_the_freshest_style_alone() -> None:
 
 def test_held_out_questions_are_not_those_the_reader_was_made_with() -> None:
     known = set(guess_my_city._table("all").reader.known)
-    tuned = {item["question"].casefold() for item in held_out_questions("cities_dev.csv")}
+    dev = held_out_questions("cities_dev.csv")
+    tuned = {item["question"].casefold() for item in dev if item["style"] != "independent"}
+    held_out = held_out_questions("cities_heldout.csv")
+    # The independent author did not know the other questions, so that the same words are met by chance as in any game.
+    blind = {item["question"].casefold() for item in held_out if item["style"] == "independent"}
     same = [
         item["question"]
-        for item in held_out_questions("cities_heldout.csv")
-        if item["question"] in known or item["question"].casefold() in tuned
+        for item in held_out
+        if item["style"] != "independent" and (item["question"] in known or item["question"].casefold() in tuned)
     ]
     assert same == []
+    assert not blind & {item["question"].casefold() for item in dev if item["style"] == "independent"}
 
 
 def test_the_development_questions() -> None:
@@ -712,3 +720,56 @@ def test_a_city_is_not_compared_with_itself(question: str) -> None:
     for name, deflected in (("Lima", True), ("Cairo", False)):
         env.reset(seed=0, options={"city": name})
         assert (env.step(f"Is your city {question} Lima?")[0] in DEFLECTED) == deflected
+
+
+def test_several_answers_may_be_right() -> None:
+    table = guess_my_city._table("all")
+    item = {"city": "Paris", "question": "Which river flows through your city?"}
+    assert guess_my_city.judged({**item, "expected": "Y|water:seine"}, table) == "right"
+    assert guess_my_city.judged({**item, "expected": "Y|water:thames"}, table) == "wrong"
+
+
+def test_religion() -> None:
+    table = guess_my_city._table("all")
+
+    def said(city: str, question: str) -> str:
+        query = table.read(question)
+        assert query is not None, question
+        return table.answers(table.find(city), query)[0]
+
+    assert said("Cairo", "Is it a Muslim country?").startswith("Yes, ")
+    assert said("Lima", "Are most people muslim?").startswith("No, ")
+    assert said("Lima", "Is Christianity the main religion?").startswith("Yes, ")
+    assert said("Tokyo", "Is Buddhism the main religion?")[:3] not in ("Yes", "No,")
+    assert "Hinduism" in said("Delhi", "What is the main religion?")
+    assert table.read("Is there a mosque and a church?") is None
+
+
+def test_a_common_thing_that_is_not_mentioned_is_not_denied() -> None:
+    table = guess_my_city._table("all")
+    for question, topic in (("Do people eat pork?", "found"), ("Is your city known for pork?", "mention")):
+        query = table.read(question)
+        assert query is not None
+        assert (query.topic, query.value) == (topic, "pork")
+        denied = [text.startswith("No, ") for number in range(100) for text in table.answers(number, query)]
+        assert any(denied) == (topic == "mention")
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "Was it the capital in the past?",
+        "Is it the cultural capital?",
+        "Do any famous people come from there?",
+        "What time of year is best to visit?",
+    ],
+)
+def test_questions_like_ones_that_are_known(question: str) -> None:
+    assert guess_my_city._table("all").read(question) is None
+
+
+def test_the_first_letter_is_not_told() -> None:
+    query = guess_my_city._table("all").read("Does the name of your city start with the letter B?")
+    assert query == Query("secret", "name")
+    union = guess_my_city._table("all").read("Is it in the European Union?")
+    assert union == Query("check", "european_union")

@@ -21,7 +21,7 @@ from lmgym.check import odd_actions
 from lmgym.env import make_env
 from lmgym.envs import twenty_questions
 from lmgym.envs._twenty_questions_players import Book, Topic, guess, sentence
-from lmgym.envs._twenty_questions_table import Measures, Table, load_table
+from lmgym.envs._twenty_questions_table import Measures, Table, expanded, load_table
 from lmgym.envs.twenty_questions import CATEGORIES, HeldOut, TwentyQuestions, heldout, load_reader, strictly
 from lmgym.errors import UsageError
 from lmgym.evaluate import collect
@@ -285,10 +285,43 @@ def test_every_phrasing_and_every_guess_means_what_it_was_written_for(table: Tab
             reading = reader._understand(sentence(phrasing).lower())
             assert reading is not None, phrasing
             assert (reading.yes, reading.guess) == (attribute.yes, -1), phrasing
+    for attribute in table.heard:
+        for phrasing in attribute.phrasings:
+            assert reader._understand(sentence(phrasing).lower()) == (attribute.yes, -1), phrasing
     for index, item in enumerate(table.items):
         reading = reader._understand(guess(item.name).lower())
         assert reading is not None, item.name
         assert (reading.yes, reading.guess) == (1 << index, index), item.name
+
+
+def test_the_players_never_ask_what_only_the_reader_knows(table: Table) -> None:
+    said = {text for topic in game()._book.topics for text in topic.sentences}
+    assert said == {sentence(text) for attribute in table.attributes for text in attribute.phrasings}
+    assert table.heard
+    assert not any(sentence(text) in said for attribute in table.heard for text in attribute.phrasings)
+    # A section without objects speaks of those of the attribute of its name.
+    expensive = [attribute for attribute in table.heard if attribute.name == "expensive"]
+    assert [attribute.yes for attribute in expensive] == [table.by_name["expensive"].yes]
+
+
+def test_what_is_beyond_the_table_is_not_understood() -> None:
+    reader = load_reader()
+    lines = twenty_questions._lines_of(twenty_questions.BEYOND_FILE)
+    for question in [text for line in lines for text in expanded(line)]:
+        assert reader._understand(question) is None, question
+    assert len(lines) > 40
+    for question in ("Is it usually attached to something?", "Does it need to be attached?", "is it really cute?"):
+        assert answers(question, "Cat", "Knife", "Stapler") == ["I don't know."] * 3, question
+
+
+def test_words_are_not_taken_for_others_that_are_spelled_alike() -> None:
+    assert answers("Would a chef use it?", "Knife", "Cat") == ["Yes.", "No."]
+    assert "Yes." not in answers("Is it cute?", "Knife", "Cat") + answers("Is it spicy?", "Cactus", "Onion")
+    assert answers("Can I hold it in my hand?", "Apple", "Spoon", "Couch") == ["Yes.", "Yes.", "No."]
+    assert answers("Can you erase it?", "Eraser", "Pencil") == ["I don't know."] * 2
+    assert answers("Do you erase with it?", "Eraser", "Pencil") == ["Yes.", "No."]
+    assert answers("Is it used by artists?", "Paintbrush", "Bus") == ["Yes.", "No."]
+    assert answers("Is it worn by most people?", "Socks", "Bus") == ["Yes.", "No."]
 
 
 def test_slips_of_the_pen() -> None:
@@ -312,24 +345,35 @@ def plainly(question: str) -> str:
     return re.sub("[^a-z0-9 ]", "", question.lower()).strip()
 
 
+FILES = ("twenty_questions_heldout.csv", "twenty_questions_development.csv")
+
+
 def test_held_out_questions_are_apart_from_phrasings_and_development(table: Table) -> None:
     rows = heldout()
     assert len(rows) >= 600
     assert len({(row.question, row.object) for row in rows}) == len(rows)
-    assert set(Counter(row.style for row in rows)) == {"child", "terse", "formal", "chatty", "typo", "nonnative", "llm"}
+    styles = {"child", "terse", "formal", "chatty", "typo", "nonnative", "llm", "independent"}
+    assert set(Counter(row.style for row in rows)) == styles
     assert min(Counter(row.style for row in rows).values()) >= 40
     yes = sum(row.yes for row in rows) / len(rows)
     assert 0.4 < yes < 0.6
     assert len({row.object for row in rows}) > 140
-    known = {plainly(phrasing) for attribute in table.attributes for phrasing in attribute.phrasings}
-    asked = {plainly(row.question) for row in rows}
+    known = {plainly(text) for attribute in (*table.attributes, *table.heard) for text in attribute.phrasings}
+    # The independent author did not know the phrasings, so that the same words are met by chance as in any game.
+    asked = {plainly(row.question) for row in rows if row.style != "independent"}
     assert asked & known == set()
-    development = {plainly(row.question) for row in heldout("twenty_questions_development.csv")}
+    rows = [row for row in heldout("twenty_questions_development.csv") if row.style != "independent"]
+    development = {plainly(row.question) for row in rows}
     assert len(asked & development) <= 0.02 * len(asked)
+    own = [{row.question for row in heldout(name) if row.style == "independent"} for name in FILES]
+    assert len(own[0]) >= 80
+    assert len(own[1]) >= 80
+    assert own[0] & own[1] == set()
 
 
-def test_accuracy_on_held_out_questions() -> None:
-    rows = heldout()
+@pytest.mark.parametrize("style", ["all", "independent"])
+def test_accuracy_on_held_out_questions(style: str) -> None:
+    rows = [row for row in heldout() if style in ("all", row.style)]
     env = game()
     said = []
     for row in rows:
@@ -353,8 +397,16 @@ def test_fidelity_is_computed_from_the_file(env_id: str, monkeypatch: pytest.Mon
         HeldOut("child", question, cat, True)
         for question in ("Is it an animal?", "Is it a fruit?", "Is it a cat?", "What is a flimflam?")
     ]
+    made_up[0] = made_up[0]._replace(style="independent")
     monkeypatch.setattr(twenty_questions, "heldout", lambda: made_up)
-    assert env.fidelity() == {"held-out questions": 4, "answered": 0.75, "right among answered": pytest.approx(2 / 3)}
+    assert env.fidelity() == {
+        "held-out questions": 4,
+        "answered": 0.75,
+        "right among answered": pytest.approx(2 / 3),
+        "independent, held-out questions": 1,
+        "independent, answered": 1.0,
+        "independent, right among answered": 1.0,
+    }
 
 
 # The game
