@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from lmgym.env import contract_of
 from lmgym.losses import cloning
 from lmgym.run import Run
-from lmgym.selection import best_episodes
+from lmgym.selection import best_episodes, require_keep
 from lmgym.start import ModelConfig, offline_episodes, trained_policy
 from lmgym.tokens import TokenDataset
 from lmgym.train import OptimConfig, fit
@@ -31,6 +31,10 @@ class Config:
     """The language model of a clone that has yet to be trained."""
     optim: OptimConfig = field(default_factory=lambda: OptimConfig(steps=300, learning_rate=1e-3))
     """The optimizer."""
+
+    def __post_init__(self) -> None:
+        if self.keep is not None:
+            require_keep(self.keep)
 
 
 def train(run: Run, config: Config) -> None:

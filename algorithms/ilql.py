@@ -27,7 +27,7 @@ from typing import NamedTuple
 import torch
 
 from lmgym.critic import Critic, CriticConfig, CriticShape
-from lmgym.errors import UsageError
+from lmgym.errors import UsageError, require_number
 from lmgym.losses import cross_entropy, ends_turn, expectile, mean, next_values
 from lmgym.policy import Policy
 from lmgym.run import Run
@@ -49,7 +49,7 @@ class Config:
     """Weight of the term that holds unseen tokens down."""
     polyak: float = 0.1
     """Share of the way that the slow networks go towards the trained ones each step."""
-    warmup: float = 0.25
+    regress_first: float = 0.25
     """Share of the steps that regress Q and V on the returns of the data first, so that bootstrapping starts from
     the data's own values instead of a constant."""
     clamp: bool = True
@@ -67,8 +67,9 @@ class Config:
         for name in ("tau", "polyak"):
             if not 0 < getattr(self, name) <= 1:
                 raise UsageError(f"{name} is above 0 and up to 1, not {getattr(self, name)}")
-        if not 0 <= self.warmup <= 1:
-            raise UsageError(f"warmup is between 0 and 1, not {self.warmup}")
+        if not 0 <= self.regress_first <= 1:
+            raise UsageError(f"regress_first is between 0 and 1, not {self.regress_first}")
+        require_number("cql_weight", self.cql_weight)
 
 
 class Outputs(NamedTuple):
@@ -88,7 +89,7 @@ class Outputs(NamedTuple):
 class Networks(torch.nn.Module):
     """What is trained, a critic beside a policy, and the slow copy that follows it."""
 
-    def __init__(self, policy: Policy, critic: Critic, warmup_steps: int = 0) -> None:
+    def __init__(self, policy: Policy, critic: Critic, regression_steps: int = 0) -> None:
         super().__init__()
         self.policy, self.critic = policy, critic
         critic.freeze_beside(policy.lm)
@@ -96,7 +97,7 @@ class Networks(torch.nn.Module):
         # A trunk that is trained together with the policy needs a slow copy as well.
         shared = critic.shape.trunk == "shared"
         self.slow_lm = copy.deepcopy(policy.lm).requires_grad_(False) if shared else None
-        self.warmup_steps = warmup_steps
+        self.regression_steps = regression_steps
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
 
     def forward(self, batch: TokenBatch) -> Outputs:
@@ -116,7 +117,7 @@ class Networks(torch.nn.Module):
             slow_q=slow_q,
             q_cross_entropy=sum((head.cross_entropy(states, actions) for head in critic.q), v.new_zeros(())),
             logits=self.policy.logits(states) if critic.shape.trunk == "shared" else None,
-            bootstrap=int(self.step) >= self.warmup_steps,
+            bootstrap=int(self.step) >= self.regression_steps,
         )
 
     @torch.no_grad()
@@ -163,7 +164,7 @@ def train(run: Run, config: Config) -> None:
     bounds = (float(returns.min()), float(returns.max()))
     shape = CriticShape(config.critic.trunk, num_q=2, has_v=True, reward_scale=scale)
     critic = Critic.seeded(policy.lm, shape, returns, run.recipe.seed)
-    networks = Networks(policy, critic, round(config.warmup * config.optim.steps))
+    networks = Networks(policy, critic, round(config.regress_first * config.optim.steps))
     terms = partial(loss, config=config, scale=scale, bounds=bounds)
     fit(run, networks, data, terms, config.optim, after_step=lambda: networks.follow(config.polyak))
     # Heads on a trunk that goes on learning belong to it; else the slow ones vary less.

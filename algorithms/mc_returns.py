@@ -19,6 +19,7 @@ from typing import NamedTuple
 import torch
 
 from lmgym.critic import Critic, CriticConfig, CriticShape
+from lmgym.errors import require_number
 from lmgym.losses import cross_entropy, mean
 from lmgym.policy import Policy
 from lmgym.run import Run
@@ -44,6 +45,9 @@ class Config:
     """The language model of a clone that has yet to be trained."""
     optim: OptimConfig = field(default_factory=lambda: OptimConfig(steps=800, learning_rate=2e-3))
     """The optimizer."""
+
+    def __post_init__(self) -> None:
+        require_number("cql_weight", self.cql_weight)
 
 
 class Outputs(NamedTuple):

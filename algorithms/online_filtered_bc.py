@@ -1,7 +1,7 @@
 """Online filtered behaviour cloning: play, keep the best games, clone them, play again.
 
 Each round the best games of the last few rounds are cloned for a few steps: exactly the best fraction by return, ties
-broken by seed, or the successful ones; each game declares which. Loss: that of behaviour cloning, on whole games with
+broken by seed, or the successful ones. Loss: that of behaviour cloning, on whole games with
 all their action tokens. Source: LMRL-Gym (arXiv 2311.18232), section 4.1.
 
 Left out of the released version: samples without any action token, rounds that are skipped unless all games succeed.
@@ -19,7 +19,7 @@ from lmgym.losses import cloning
 from lmgym.online import RoundsConfig, learn_by_playing
 from lmgym.policy import Policy
 from lmgym.run import Run
-from lmgym.selection import best_episodes
+from lmgym.selection import best_episodes, require_keep
 from lmgym.start import ModelConfig, offline_episodes, trained_policy
 from lmgym.store import read_episodes, write_episodes
 from lmgym.tokens import TokenDataset
@@ -47,6 +47,7 @@ class Config:
         for name in ("memory", "steps_per_round"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} is 1 or more, not {getattr(self, name)}")
+        require_keep(self.keep)
 
 
 class Memory:

@@ -29,8 +29,8 @@ import torch
 
 from lmgym.critic import TRUNKS, Critic, CriticShape
 from lmgym.episode import Episode
-from lmgym.errors import UsageError, unknown
-from lmgym.losses import clipped_surrogate, clipped_value_loss, cross_entropy, mean
+from lmgym.errors import UsageError, require_number, unknown
+from lmgym.losses import clipped_surrogate, clipped_value_loss, mean
 from lmgym.online import Collapse, RoundsConfig, frozen_copy, learn_by_playing
 from lmgym.policy import Policy
 from lmgym.run import Run
@@ -65,9 +65,9 @@ class Config:
     kl_target: float | None = None
     """Divergence from the first policy, per token, that the weight adapts to; a fixed weight if left out."""
     kl_horizon: float = 10_000
-    """Games in which an adaptive weight changes by a factor of about e."""
+    """Games in which an adaptive weight changes by a fifth at most."""
     max_step_kl: float = 0.1
-    """The epochs of a round end where the policy has moved so far, per token."""
+    """No further epoch of a round where the policy has moved so far in one, per token."""
     max_kl: float = 10.0
     """The run stops where the policy is farther than this from the first, per token, three rounds in a row."""
     warmup_rounds: int = 1
@@ -89,12 +89,11 @@ class Config:
             raise unknown("trunk", self.trunk, TRUNKS)
         if self.epochs < 1:
             raise UsageError(f"epochs is 1 or more, not {self.epochs}")
-        for name in ("clip", "kl_horizon", "max_step_kl", "max_kl"):
-            if not getattr(self, name) > 0:
-                raise UsageError(f"{name} is more than 0, not {getattr(self, name)}")
+        for name in ("clip", "kl_horizon", "max_step_kl", "max_kl", "kl_target", "value_clip"):
+            if getattr(self, name) is not None:
+                require_number(name, getattr(self, name), above=True)
         for name in ("value_weight", "entropy_weight", "bc_weight", "kl_weight", "warmup_rounds"):
-            if getattr(self, name) < 0:
-                raise UsageError(f"{name} is 0 or more, not {getattr(self, name)}")
+            require_number(name, getattr(self, name))
         if not 0 <= self.gae_lambda <= 1:
             raise UsageError(f"gae_lambda is between 0 and 1, not {self.gae_lambda}")
 
@@ -112,6 +111,7 @@ class Networks(torch.nn.Module):
     def __init__(self, policy: Policy, critic: Critic) -> None:
         super().__init__()
         self.policy, self.critic = policy, critic
+        self.values_move_policy = critic.shape.trunk == "shared"
 
     def forward(self, batch: TokenBatch) -> Outputs:
         """Read the action tokens of a batch."""
@@ -122,7 +122,7 @@ class Networks(torch.nn.Module):
         if self.critic.trunk is not None:
             states, hidden = self.critic.states(self.policy.lm, batch)
         else:
-            hidden = outputs.hidden if self.critic.shape.trunk == "shared" else outputs.hidden.detach()
+            hidden = outputs.hidden if self.values_move_policy else outputs.hidden.detach()
             states = hidden[:, :-1][batch.action_mask[:, 1:]]
         logits = self.policy.without_never_said(outputs.logits)
         return Outputs(logits, self.critic.value(states)), hidden
@@ -154,9 +154,9 @@ def loss(
     value_loss = mean(clipped_value_loss(outputs.v, old["values"], old["returns"], config.value_clip), batch)
     surrogate = mean(clipped_surrogate(logps, old_logps, old["advantages"], config.clip), batch)
     entropy = mean(entropies(outputs.logits), batch)
-    total = config.value_weight * value_loss
-    if policy_moves:
-        total = total + surrogate - config.entropy_weight * entropy
+    # In the warm-up nothing moves the policy; processes that share gradients expect one for every parameter.
+    moving = surrogate - config.entropy_weight * entropy if policy_moves else 0.0 * logps.sum()
+    total = config.value_weight * value_loss + moving
     log_ratios = (logps - old_logps).detach()
     metrics = {
         "loss": total,
@@ -172,7 +172,9 @@ def loss(
 
 def bc_loss(batch: TokenBatch, outputs: Outputs, weight: float) -> tuple[torch.Tensor, Mapping[str, torch.Tensor]]:
     """Return the weighted cloning loss of offline rows."""
-    value = cross_entropy(outputs.logits, batch)
+    logps = log_probabilities(outputs.logits, batch)
+    # What the tokenizer has no token for cannot be said, nor learned.
+    value = mean(-logps.masked_fill(logps == -torch.inf, 0.0), batch)
     # V has no part in it, but processes that share gradients expect one for every parameter.
     return weight * value + 0.0 * outputs.v.sum(), {"bc_loss": value}
 
@@ -184,6 +186,7 @@ class Ppo:
         self.networks, self.config, self.offline = networks, config, offline
         self.first_policy: Any = frozen_copy(networks.policy)
         self.seed = run.recipe.seed
+        self._sampler: RowSampler | None = None
         self.state: dict[str, Any] = {
             "kl_weight": config.kl_weight,
             "returns": [0, 0.0, 0.0],
@@ -198,6 +201,9 @@ class Ppo:
         rows = data.rows_with_actions()
         found = self._valued(data, rows, learner)
         policy_moves = index >= config.warmup_rounds
+        self.networks.values_move_policy = policy_moves and config.trunk == "shared"
+        # Without dropout, with which no token would have the probability that it was sampled with.
+        self.networks.eval()
         terms = partial(loss, config=config, policy_moves=policy_moves)
         epochs = 0
         for epoch in range(config.epochs):
@@ -221,7 +227,7 @@ class Ppo:
     ) -> float:
         batch = data.batch(rows)
         sums = learner.backward(batch, terms)
-        if self.offline is not None:
+        if self.offline is not None and index >= self.config.warmup_rounds:
             sums |= learner.backward(self._offline_batch(learner), partial(bc_loss, weight=self.config.bc_weight))
         sums |= learner.update(self.config.play.rate_of(index))
         self.state["steps"] += 1
@@ -230,15 +236,19 @@ class Ppo:
 
     def _offline_batch(self, learner: Learner) -> TokenBatch:
         assert self.offline is not None
-        rows = self.offline.rows_with_actions()
-        sampler = RowSampler(rows, learner.rows_per_step(self.offline, rows), self.seed)
-        return self.offline.batch(sampler.rows_of(self.state["steps"]))
+        if self._sampler is None:
+            rows = self.offline.rows_with_actions()
+            self._sampler = RowSampler(rows, learner.rows_per_step(self.offline, rows), self.seed)
+        return self.offline.batch(self._sampler.rows_of(self.state["steps"]))
 
     def _valued(self, data: TokenDataset, rows: np.ndarray, learner: Learner) -> dict[str, float]:
         """Add the columns that the loss needs to a round's data, and return what they say of the round."""
         config = self.config
         found = chains(data)
-        values, last_values, first_logps = self._read(data, rows, learner)
+        values, last_values, first_logps, logps = self._read(data, rows, learner)
+        if learner.precision != "float32":
+            # Sampled in full precision, learned in half: ratios are to begin at one.
+            data.logprobs[found.places] = logps
         factors = discounts(found.ends_turn, config.discount)
         decays = discounts(found.ends_turn, DiscountConfig(config.gae_lambda, config.discount.discount_per))
         rewards = data.rewards[found.places].astype(np.float64)
@@ -264,17 +274,16 @@ class Ppo:
 
     def _read(
         self, data: TokenDataset, rows: np.ndarray, learner: Learner
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Return for the action tokens of a round [N] V before them, V after them where a game was cut off (else 0),
-        and their log-probabilities by the first policy."""
-        values, after, first = [], [], []
+        their log-probabilities by the first policy, and by the policy as it is."""
+        values, after, first, now = [], [], [], []
         size = 4 * learner.rows_per_step(data, rows)
-        self.networks.eval()
         self.first_policy.to(learner.accelerator.device)
         # A row without actions, the last observation of a game that was cut off, is the follower of the row before.
         for start in range(0, len(rows), size):
             batch = data.batch(rows[start : start + size]).to(learner.accelerator.device)
-            with torch.no_grad():
+            with torch.no_grad(), learner.autocast():
                 outputs, tails = self.networks.read_with_tails(batch)
                 logits = self.first_policy.without_never_said(self.first_policy(batch).logits)
             places = batch.action_mask.nonzero()[:, 0]
@@ -282,8 +291,8 @@ class Ppo:
             values.append(outputs.v.cpu().numpy())
             after.append((tails[places] * going_on).cpu().numpy())
             first.append(log_probabilities(logits, batch).cpu().numpy())
-        self.networks.train()
-        return np.concatenate(values), np.concatenate(after), np.concatenate(first)
+            now.append(log_probabilities(outputs.logits, batch).cpu().numpy())
+        return np.concatenate(values), np.concatenate(after), np.concatenate(first), np.concatenate(now)
 
     def _count(self, returns: np.ndarray) -> None:
         """Add the returns to go of a round to the running count, mean and sum of squares."""
@@ -320,7 +329,8 @@ def train(run: Run, config: Config) -> None:
     critic = Critic.seeded(policy.lm, CriticShape(config.trunk, num_q=0, has_v=True), np.zeros(1), run.recipe.seed)
     networks = Networks(policy, critic)
     method = Ppo(run, networks, config, offline)
-    learn_by_playing(run, policy, networks, config.play, method.learn, method.state)
-    critic.shape = CriticShape(config.trunk, num_q=0, has_v=True, reward_scale=1 / method.deviation())
-    policy.critic = critic
+    best_round = learn_by_playing(run, policy, networks, config.play, method.learn, method.state)
+    if best_round > 0:
+        critic.shape = CriticShape(config.trunk, num_q=0, has_v=True, reward_scale=1 / method.deviation())
+        policy.critic = critic
     run.finish(policy)

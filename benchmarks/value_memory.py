@@ -85,7 +85,7 @@ def step(way: type[ilql.Networks]) -> float:
     policy.lm = lm
     critic = Critic.seeded(lm, CriticShape("own", num_q=2, has_v=True), np.array([-1.0]), 0)
     networks = way(policy, critic)  # type: ignore[arg-type]
-    terms = partial(ilql.loss, config=ilql.Config(warmup=0.0), scale=1.0, bounds=(-10.0, 0.0))
+    terms = partial(ilql.loss, config=ilql.Config(regress_first=0.0), scale=1.0, bounds=(-10.0, 0.0))
     rows = batch()
     value, _ = terms(rows, networks(rows))
     value.backward()

@@ -394,6 +394,8 @@ class Inspect:
 
         if not self.run_folder.is_dir():
             raise UsageError(f"there is no run folder {str(self.run_folder)!r}")
+        if self.html is not None and self.html.is_dir():
+            raise UsageError(f"{self.html} is a folder; --html names a file")
         env_id, env_kwargs = game_of(str(self.run_folder), self.env, self.env_args)
         agent = load_agent(str(self.run_folder), env_id, env_kwargs, settings=self.decoding.given())
         assert isinstance(agent, PolicyAgent)

@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from lmgym.errors import unknown
+from lmgym.errors import require_number, unknown
 from lmgym.tokens import TokenBatch
 
 TRUNKS = ("own", "detached", "shared")
@@ -70,13 +70,16 @@ class CriticConfig:
     """`own`: a copy of the policy's trunk, trained by the values alone; `detached`: the policy's trunk as it is, only
     heads are trained; `shared`: the policy's trunk, trained by values and cloning together."""
     bc_weight: float = 1.0
-    """Weight of the cloning loss that keeps the policy as it is where it shares its trunk."""
+    """With a shared trunk: weight of the cloning loss that keeps the policy as it is."""
     reward_scale: float | None = None
     """Factor on rewards; if left out, what makes the returns to go of the data vary by 1."""
 
     def __post_init__(self) -> None:
         if self.trunk not in TRUNKS:
             raise unknown("trunk", self.trunk, TRUNKS)
+        require_number("bc_weight", self.bc_weight)
+        if self.reward_scale is not None:
+            require_number("reward_scale", self.reward_scale, above=True)
 
 
 @dataclass(frozen=True)

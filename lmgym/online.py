@@ -33,6 +33,9 @@ from lmgym.train import Learner, StepLog, UpdateConfig, seeded
 # So many rounds in a row tell a collapse from a bad day.
 PATIENCE = 3
 
+# Validation games of other series than those that settings are tuned on later.
+SERIES = 1 << 27
+
 
 @dataclass(frozen=True)
 class RoundsConfig(UpdateConfig):
@@ -81,9 +84,13 @@ def learn_by_playing(
     config: RoundsConfig,
     learn: Learn,
     state: dict[str, Any],
-) -> None:
+) -> int:
     """Play and learn for all rounds, from the latest checkpoint on, then give `module` the weights that played the
-    validation games best. `module` holds the policy; `state` is what `learn` remembers, which a checkpoint keeps."""
+    validation games best, and return after how many rounds that was.
+
+    `module` holds the policy; `state` is what `learn` remembers, which a checkpoint keeps; at the end it is that of the
+    best round.
+    """
     learner = Learner(run, module, config)
     first = learner.state["step"]
     state.update(learner.state.get("method", {}))
@@ -94,7 +101,7 @@ def learn_by_playing(
     bars = progress(run.recipe.method, config.rounds, first, show=is_main)
     with bars as bar, closing(StepLog(run, first, learner.accelerator)) as log:
         if first == 0:
-            best.offer(module, _validation_return(run, policy, config), 0, is_main=is_main)
+            best.offer(module, _validation_return(run, policy, config), 0, state, is_main=is_main)
         for index in range(first, config.rounds):
             try:
                 facts = _play_and_learn(run, policy, learner, learn, config, index, log, guard)
@@ -103,7 +110,7 @@ def learn_by_playing(
                 break
             if (index + 1) % config.validate_every == 0 or index + 1 == config.rounds:
                 facts["validation_return"] = _validation_return(run, policy, config)
-                best.offer(module, facts["validation_return"], index + 1, is_main=is_main)
+                best.offer(module, facts["validation_return"], index + 1, state, is_main=is_main)
             log.write(index + 1, **facts, learning_rate=config.rate_of(index))
             bar.describe(**{name: facts[name] for name in ("return", "invalid") if name in facts})
             learner.save(index + 1, {"method": state, "bad_rounds": guard.bad_rounds})
@@ -111,8 +118,10 @@ def learn_by_playing(
     if stopped is not None:
         console.print(f"{run.recipe.method} {stopped}; the best weights so far are kept")
     learner.accelerator.wait_for_everyone()
-    facts = best.restore(module)
-    run.note(best_round=facts["round"], validation_return=facts["validation_return"], stopped=stopped)
+    kept = best.restore(module)
+    state.update(kept["method"])
+    run.note(best_round=kept["round"], validation_return=kept["validation_return"], stopped=stopped)
+    return int(kept["round"])
 
 
 def _play_and_learn(
@@ -142,16 +151,18 @@ def _played(run: Run, policy: Policy, starts: Sequence[Start], learner: Learner)
     """Play the games, every process its share, and return those that came to their end, in order."""
     processes, mine = learner.accelerator.num_processes, learner.accelerator.process_index
     agent = PolicyAgent(policy)
-    games = rollout(
-        agent, run.recipe.env_id, starts[mine::processes], env_kwargs=run.recipe.env_kwargs, num_envs=len(starts)
-    )
-    episodes = list(games)
+    episodes = list(rollout(agent, run.recipe.env_id, starts[mine::processes], env_kwargs=run.recipe.env_kwargs))
     if processes > 1:
         shares = gather_object([episodes])
         episodes = [shares[place % processes][place // processes] for place in range(len(starts))]
+    return _whole(episodes)
+
+
+def _whole(episodes: Sequence[Episode]) -> list[Episode]:
+    """Return the games that came to their end. Raises UsageError where none did."""
     whole = [episode for episode in episodes if episode.error is None]
     if not whole:
-        raise UsageError(f"all {len(episodes)} games of a round failed, the first with {episodes[0].error}")
+        raise UsageError(f"all {len(episodes)} games failed, the first with {episodes[0].error}")
     return whole
 
 
@@ -166,9 +177,9 @@ def _validation_return(run: Run, policy: Policy, config: RoundsConfig) -> float:
     rules = contract_of(recipe.env_id, recipe.env_kwargs)
     per_start = max(1, len(rules.official_starts))
     count = per_start * max(1, round(config.validation_episodes / per_start))
-    starts = evaluation_starts(rules, count, recipe.seed, Stream.VALIDATE)
-    games = list(rollout(PolicyAgent(policy), recipe.env_id, starts, env_kwargs=recipe.env_kwargs, num_envs=count))
-    return statistics(games).mean_return
+    starts = evaluation_starts(rules, count, (recipe.seed + SERIES) % (2 * SERIES), Stream.VALIDATE)
+    games = list(rollout(PolicyAgent(policy), recipe.env_id, starts, env_kwargs=recipe.env_kwargs))
+    return statistics(_whole(games)).mean_return
 
 
 class _Guard:
@@ -190,14 +201,17 @@ class _Best:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def offer(self, module: torch.nn.Module, value: float, round_index: int, *, is_main: bool) -> None:
+    def offer(
+        self, module: torch.nn.Module, value: float, round_index: int, state: Mapping[str, Any], *, is_main: bool
+    ) -> None:
         """Keep the weights if they did better than all before."""
         if is_main and (not self._folder.exists() or value > self._record()["validation_return"]):
             fresh = self._folder.with_name("best-new")
             shutil.rmtree(fresh, ignore_errors=True)
             with replacing_folder(fresh) as partial:
                 save_model(module, str(partial / "model.safetensors"))
-                write_json(partial / "best.json", {"validation_return": value, "round": round_index})
+                record = {"validation_return": value, "round": round_index, "method": dict(state)}
+                write_json(partial / "best.json", record)
             shutil.rmtree(self._folder, ignore_errors=True)
             fresh.replace(self._folder)
 

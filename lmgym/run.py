@@ -3,7 +3,8 @@
 run.json         the recipe, its status, what it was made with
 tuned.json       the settings to play with, where they were tuned
 metrics.jsonl    one line per logged step; `seconds` and `tokens_per_second` alone vary between repeats
-checkpoints/     the latest state of an unfinished run
+checkpoints/     the latest state of an unfinished run; best/: its best weights, where it plays itself
+games/           the games of the last rounds, where a method remembers them
 config.json, model.safetensors, tokenizer.json, lmgym.json, ...   the policy, once finished
 
 Data sets and policies that several runs start from stand in `shared` beside them; see `start.py`.
@@ -111,8 +112,11 @@ def _opened_by_main(folder: Path, recipe: Recipe, wait: bool) -> Iterator[Run]:
         run = Run(folder, recipe)
         if path.exists():
             run.record = read_record(folder)
-            _require_same(folder, run.record["recipe"], json.loads(json.dumps(asdict(recipe))))
-        else:
+            if (folder / "metrics.jsonl").exists() or run.finished:
+                _require_same(folder, run.record["recipe"], json.loads(json.dumps(asdict(recipe))))
+            elif run.record["recipe"] != json.loads(json.dumps(asdict(recipe))):
+                run.record = {}  # Nothing was learned yet: a command that was refused is put right.
+        if not run.record:
             made_with = {**provenance.code(), **provenance.environment()}
             run.note(format=FORMAT, status="started", recipe=asdict(recipe), made_with=made_with)
         yield run
@@ -135,7 +139,8 @@ def read_record(folder: Path) -> dict[str, Any]:
 
 
 def _require_same(folder: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
-    for name in {**old, **new}:
+    # The method first: the settings of another one are others.
+    for name in sorted({**old, **new}, key=lambda name: name != "method"):
         before, now = old.get(name), new.get(name)
         if isinstance(before, dict) and isinstance(now, dict):
             _require_same(folder, before, now)

@@ -55,7 +55,12 @@ def offline_episodes(run: Run) -> list[Episode]:
     if (metadata.env_id, metadata.env_kwargs) != (recipe.env_id, recipe.env_kwargs):
         raise UsageError(f"{path} holds episodes of {metadata.env_id} {metadata.env_kwargs or ''}".rstrip())
     run.require_same("data", metadata.checksum)
-    return read_episodes(path)
+    episodes = read_episodes(path)
+    # A game that broke down says nothing of its player, and being short it may look like a good one.
+    whole = [episode for episode in episodes if episode.error is None]
+    if len(whole) < len(episodes):
+        run.note(failed_games_left_out=len(episodes) - len(whole))
+    return whole
 
 
 def _shared(run: Run, prefix: str, identity: list[object]) -> Path:

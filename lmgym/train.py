@@ -14,7 +14,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedType
 
-from lmgym.errors import UsageError, unknown
+from lmgym.errors import UsageError, require_number, unknown
 from lmgym.progress import progress
 from lmgym.run import Metrics, Run, load_checkpoint, save_checkpoint
 from lmgym.tokens import TokenBatch, TokenDataset
@@ -49,11 +49,10 @@ class UpdateConfig:
         for name in ("batch_tokens", "accumulate"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} is 1 or more, not {getattr(self, name)}")
-        if not self.learning_rate > 0:
-            raise UsageError(f"learning_rate is more than 0, not {self.learning_rate}")
-        for name in ("weight_decay", "final_lr_fraction", "max_grad_norm"):
-            if not getattr(self, name) >= 0:
-                raise UsageError(f"{name} is 0 or more, not {getattr(self, name)}")
+        for name in ("learning_rate", "max_grad_norm"):
+            require_number(name, getattr(self, name), above=True)
+        for name in ("weight_decay", "final_lr_fraction"):
+            require_number(name, getattr(self, name))
         if self.precision not in ("auto", "float32", "bfloat16"):
             raise unknown("precision", self.precision, ("auto", "float32", "bfloat16"))
 
@@ -144,7 +143,8 @@ class Learner:
         self.accelerator = Accelerator(cpu=not torch.cuda.is_available())
         run.note(processes=self.accelerator.num_processes, precision=precision)
         # Not accelerate's own mixed precision, which is one for all models of a process.
-        self._autocast = partial(
+        self.precision = precision
+        self.autocast = partial(
             torch.autocast, self.accelerator.device.type, torch.bfloat16, enabled=precision == "bfloat16"
         )
         if self.accelerator.distributed_type not in (
@@ -181,7 +181,7 @@ class Learner:
             part = batch.part(slice(edges[index], edges[index + 1])).to(self.accelerator.device)
             last = turn == self._config.accumulate - 1
             with nullcontext() if last else self.accelerator.no_sync(self._model):
-                with self._autocast():
+                with self.autocast():
                     outputs = self._model(part)
                 value, metrics = loss(part, outputs)
                 # Gradients of several processes are averaged, but the parts add up.
@@ -276,6 +276,8 @@ class StepLog:
         """Write a line and return what a progress bar shows."""
         totals = self._accelerator.reduce(self._sums, reduction="sum") if self._sums else {}
         means = {name: float(value) / self._steps for name, value in totals.items()}
+        if not math.isfinite(means.get("loss", 0.0)):
+            raise UsageError(f"the loss at step {step} is {means['loss']}: lower --learning-rate, or look at the data")
         seconds = time.perf_counter() - self._since
         if self._metrics is not None:
             pace = {"seconds": round(seconds, 3), "tokens_per_second": round(self._tokens / seconds)}

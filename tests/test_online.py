@@ -160,6 +160,7 @@ def test_values_train_the_policy_only_where_they_share(
         data.columns[name] = np.ones(len(data.ids), dtype=np.float32)
     batch = data.batch(data.rows_with_actions())
     ppo.loss(batch, networks(batch), ppo.Config(), policy_moves=False)[0].backward()
+    assert all(p.grad is not None for p in networks.parameters()), "or several processes would wait for it"
     moved = any(p.grad is not None and bool(p.grad.any()) for p in policy.lm.parameters())
     assert moved == trains_policy
 
@@ -290,10 +291,53 @@ def test_epochs_end_where_the_policy_has_moved_far(tmp_path: Path, clone: Path) 
     assert set(epochs(1e9)) == {3}
 
 
+@pytest.mark.parametrize("trunk", ["detached", "shared", "own"])
+def test_the_policy_rests_while_values_learn_alone(tmp_path: Path, clone: Path, trunk: str) -> None:
+    config = dataclasses.replace(small(ppo, clone), warmup_rounds=4, trunk=trunk, bc_weight=1.0)
+    folder = trained("ppo", tmp_path / "a", config)
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert all(abs(line["kl"]) < 1e-6 for line in lines)
+    before, after = Policy.from_pretrained(clone), Policy.from_pretrained(folder)
+    assert all(torch.equal(*pair) for pair in zip(before.lm.parameters(), after.lm.parameters(), strict=True))
+
+
+def test_ratios_begin_at_one_with_dropout_and_in_half_precision(tmp_path: Path) -> None:
+    from lmgym.algorithms import bc
+    from lmgym.start import ModelConfig
+    from tests.test_policy import gpt2_folder
+
+    model = ModelConfig(model=str(gpt2_folder(tmp_path / "gpt2")))
+    start = dataclasses.replace(quick(bc, steps=20, checkpoint_every=20), lm=model)
+    init = trained("bc", tmp_path / "bc", start)
+    # Half precision rounds differently in batches of different shape.
+    for precision, bound in (("float32", 1e-6), ("bfloat16", 2e-3)):
+        config = dataclasses.replace(small(ppo, init, rounds=1, precision=precision), warmup_rounds=1)
+        folder = trained("ppo", tmp_path / precision, config)
+        (line,) = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        assert abs(line["step_kl"]) < bound
+        assert precision == "bfloat16" or line["clipped"] == 0.0
+
+
+def test_validation_games_that_fail_are_said(tmp_path: Path, clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(self: Echo, action: str) -> Any:
+        raise RuntimeError("down")
+
+    (data,) = (clone.parent / "shared").glob("*.parquet")
+    monkeypatch.setattr(Echo, "step", broken)
+    config = small(ppo, clone)
+    recipe = Recipe("ppo", ECHO, {}, 0, str(data), dataclasses.asdict(config))
+    with (
+        opened(tmp_path / "run", recipe) as run,
+        pytest.raises(UsageError, match="all 8 games failed, the first with environment: RuntimeError: down"),
+    ):
+        ppo.train(run, config)
+
+
 def test_cloning_is_taken_along(tmp_path: Path, clone: Path) -> None:
     folder = trained("ppo", tmp_path / "a", dataclasses.replace(small(ppo, clone), bc_weight=1.0))
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    assert all(line["bc_loss"] > 0 for line in lines)
+    assert all(line["bc_loss"] > 0 for line in lines[1:])
+    assert "bc_loss" not in lines[0], "not while values learn alone"
 
 
 def test_a_game_that_never_succeeds_teaches_nothing(tmp_path: Path, clone: Path, monkeypatch: Any) -> None:
@@ -318,6 +362,9 @@ def test_a_game_that_never_succeeds_teaches_nothing(tmp_path: Path, clone: Path,
         ({"gae_lambda": 1.5}, "gae_lambda is between 0 and 1"),
         ({"epochs": 0}, "epochs is 1 or more"),
         ({"kl_weight": -1.0}, "kl_weight is 0 or more"),
+        ({"kl_weight": float("nan")}, "kl_weight is 0 or more"),
+        ({"kl_target": 0.0}, "kl_target is more than 0"),
+        ({"value_clip": -1.0}, "value_clip is more than 0"),
     ],
 )
 def test_settings_out_of_range_are_refused(options: dict[str, Any], sentence: str) -> None:

@@ -3,12 +3,17 @@
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from lmgym.__main__ import main
+from lmgym.agents import load_agent
+from lmgym.algorithms import filtered_bc, online_filtered_bc
 from lmgym.episode import Episode, Turn
 from lmgym.errors import UsageError
+from lmgym.evaluate import collect
 from lmgym.files import sha256
 from lmgym.run import Recipe, Run, opened
 from lmgym.selection import best_episodes
@@ -16,6 +21,8 @@ from lmgym.start import ModelConfig, offline_episodes, trained_policy
 from lmgym.store import read_episodes, write_episodes
 from tests import quick_bc
 from tests.games import ECHO, Echo
+
+FAILING = "tests.games:test/Failing-v0"
 
 
 def start(folder: Path, seed: int = 0, data: str | None = None, init: str | None = None) -> tuple[Run, Path]:
@@ -134,6 +141,41 @@ def test_successes_are_kept() -> None:
     assert [game.seed for game in best_episodes(games, "success", 0)] == [0, 2]
     with pytest.raises(UsageError, match="no episode of the data reports success"):
         best_episodes(episodes_of([1.0], [None]), "success", 0)
+
+
+def test_games_that_broke_down_are_no_data(tmp_path: Path) -> None:
+    agent = load_agent("behaviour", FAILING)
+    played = list(collect(agent, FAILING, episodes=40))
+    failed = sum(episode.error is not None for episode in played)
+    assert 0 < failed < 40
+    write_episodes(tmp_path / "d.parquet", played)
+    with opened(tmp_path / "run", Recipe("bc", FAILING, {}, 0, str(tmp_path / "d.parquet"), {})) as run:
+        assert offline_episodes(run) == [episode for episode in played if episode.error is None]
+        assert run.record["failed_games_left_out"] == failed
+
+
+def test_a_command_that_was_refused_can_be_put_right(tmp_path: Path) -> None:
+    """Nothing was learned yet: the folder is not lost to a slip of the pen."""
+    train = ["train", "filtered_bc", "--env", ECHO, "--out", str(tmp_path / "run"), "--steps", "10"]
+    assert main([*train, "--checkpoint-every", "10", "--init", str(tmp_path / "nowhere")]) == 2
+    _, found = start(tmp_path / "a")
+    assert main([*train, "--checkpoint-every", "10", "--init", str(found)]) == 0
+    assert main([*train, "--checkpoint-every", "10", "--init", str(found), "--keep", "0.5"]) == 2
+
+
+def test_a_start_of_another_game_is_refused(tmp_path: Path) -> None:
+    _, found = start(tmp_path / "a")
+    with (
+        opened(tmp_path / "b", Recipe("bc", FAILING, {}, 0, None, {})) as run,
+        pytest.raises(UsageError, match=r"was trained on tests\.games:test/Echo-v0, not on"),
+    ):
+        trained_policy(run, str(found), ModelConfig(), "bc")
+
+
+@pytest.mark.parametrize("method", [filtered_bc, online_filtered_bc])
+def test_a_share_is_refused_before_anything_is_done(method: Any) -> None:
+    with pytest.raises(UsageError, match="--keep is success or a share"):
+        method.Config(keep="sucess")
 
 
 @pytest.mark.parametrize("keep", ["0", "1.5", "best", "nan"])

@@ -237,6 +237,19 @@ def test_parts_of_a_step_change_nothing(method: str, tmp_path: Path, clone: Path
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
 
 
+def test_a_loss_that_is_no_number_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import lmgym.algorithms.bc as method
+
+    def infinite(batch: Any, outputs: Any) -> Any:
+        value = outputs.logits.sum() * float("inf")
+        return value, {"loss": value}
+
+    monkeypatch.setattr(method, "cloning", infinite)
+    with pytest.raises(UsageError, match="lower --learning-rate"):
+        trained("bc", tmp_path / "a", quick(bc, steps=10, checkpoint_every=10))
+    assert json.loads((tmp_path / "a" / "run.json").read_text())["status"] == "started"
+
+
 def test_a_finished_run_is_left_alone(tmp_path: Path) -> None:
     folder = trained("bc", tmp_path / "a", quick(bc, steps=10, checkpoint_every=10))
     before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
