@@ -15,7 +15,7 @@ the clone of the data; V is the same for every token of a state and changes noth
 
 Left out of the released version: the last transition doubled as its own successor, heads frozen by their detach
 flags. Added: targets are kept within the returns that the data show, because the maximum over noisy values drifts
-upwards without end.
+upwards without end; the first steps regress Q and V on the returns of the data, where bootstrapping then starts.
 """
 
 import copy
@@ -28,7 +28,7 @@ import torch
 
 from lmgym.critic import Critic, CriticConfig, CriticShape
 from lmgym.errors import UsageError, require_number
-from lmgym.losses import cross_entropy, ends_turn, expectile, mean, next_values
+from lmgym.losses import ends_turn, expectile, mean, next_values, with_shared_policy
 from lmgym.policy import Policy
 from lmgym.run import Run
 from lmgym.start import ModelConfig, offline_episodes, trained_policy
@@ -75,7 +75,8 @@ class Config:
 class Outputs(NamedTuple):
     """q [2, N]: Q of each action token; v [N]: V of the state before it; next_v [N]: V of the state after it,
     without gradient; slow_q [N]: the lower of the slow Q; q_cross_entropy: sum over both Q and N of
-    -log softmax(Q) of the action token; logits [N, V]: the policy's where it is trained as well, else None."""
+    -log softmax(Q) of the action token; logits [N, V]: the policy's where it is trained as well, else None;
+    bootstrap: False while values are regressed on returns."""
 
     q: torch.Tensor
     v: torch.Tensor
@@ -149,10 +150,7 @@ def loss(
     conservative = outputs.q_cross_entropy / batch.num_actions
     value = q_loss + v_loss + config.cql_weight * conservative
     metrics = {"q_loss": q_loss, "v_loss": v_loss, "cql_loss": conservative, "v": mean(outputs.v.detach(), batch)}
-    if outputs.logits is not None:
-        metrics["bc_loss"] = cross_entropy(outputs.logits, batch)
-        value = value + config.critic.bc_weight * metrics["bc_loss"]
-    return value, {"loss": value, **metrics}
+    return with_shared_policy(value, metrics, outputs.logits, batch, config.critic.bc_weight)
 
 
 def train(run: Run, config: Config) -> None:

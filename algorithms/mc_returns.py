@@ -20,7 +20,7 @@ import torch
 
 from lmgym.critic import Critic, CriticConfig, CriticShape
 from lmgym.errors import require_number
-from lmgym.losses import cross_entropy, mean
+from lmgym.losses import mean, with_shared_policy
 from lmgym.policy import Policy
 from lmgym.run import Run
 from lmgym.start import ModelConfig, offline_episodes, trained_policy
@@ -82,10 +82,7 @@ def loss(batch: TokenBatch, outputs: Outputs, config: Config) -> tuple[torch.Ten
     conservative = outputs.q_cross_entropy / batch.num_actions
     value = regression + config.cql_weight * conservative
     metrics = {"q_loss": regression, "cql_loss": conservative, "q": mean(outputs.q, batch)}
-    if outputs.logits is not None:
-        metrics["bc_loss"] = cross_entropy(outputs.logits, batch)
-        value = value + config.critic.bc_weight * metrics["bc_loss"]
-    return value, {"loss": value, **metrics}
+    return with_shared_policy(value, metrics, outputs.logits, batch, config.critic.bc_weight)
 
 
 def train(run: Run, config: Config) -> None:

@@ -1,8 +1,8 @@
 """Online filtered behaviour cloning: play, keep the best games, clone them, play again.
 
 Each round the best games of the last few rounds are cloned for a few steps: exactly the best fraction by return, ties
-broken by seed, or the successful ones. Loss: that of behaviour cloning, on whole games with
-all their action tokens. Source: LMRL-Gym (arXiv 2311.18232), section 4.1.
+broken by seed, or the successful ones. Loss: that of behaviour cloning, on whole games with all their action tokens.
+Source: LMRL-Gym (arXiv 2311.18232), section 4.1.
 
 Left out of the released version: samples without any action token, rounds that are skipped unless all games succeed.
 """

@@ -30,6 +30,22 @@ def cloning(batch: TokenBatch, outputs: Outputs) -> tuple[torch.Tensor, Mapping[
     return value, {"loss": value, "accuracy": accuracy(outputs.logits, batch)}
 
 
+def with_shared_policy(
+    value: torch.Tensor,
+    metrics: Mapping[str, torch.Tensor],
+    logits: torch.Tensor | None,
+    batch: TokenBatch,
+    bc_weight: float,
+) -> tuple[torch.Tensor, Mapping[str, torch.Tensor]]:
+    """Return a loss of values and its metrics, with the cloning of the policy that shares its trunk with them, where
+    one does: `logits` [N, V] are the policy's, else None."""
+    if logits is None:
+        return value, {"loss": value, **metrics}
+    bc_loss = cross_entropy(logits, batch)
+    total = value + bc_weight * bc_loss
+    return total, {"loss": total, **metrics, "bc_loss": bc_loss}
+
+
 def mean(values: torch.Tensor, batch: TokenBatch) -> torch.Tensor:
     """Return the mean over action tokens of values [N]."""
     return values.sum() / batch.num_actions
