@@ -8,6 +8,7 @@ import re
 import sys
 import typing
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ SUMMARY = {
     "eval": "evaluate an agent on a game",
     "play": "play a game, or watch an agent play it",
     "inspect": "show what a policy thought of each token of a game",
+    "leaderboard run": "train, tune and evaluate a matrix of games, methods and seeds",
 }
 
 
@@ -62,12 +64,11 @@ def _run(words: list[str]) -> int:
         return 0
     if words[0] == "train":
         return _run_train(words[1:])
-    name = " ".join(words[:2]) if words[0] == "data" else words[0]
+    name = " ".join(words[:2]) if words[0] in ("data", "leaderboard") else words[0]
     if name not in SUMMARY:
         raise unknown("command", name, SUMMARY)
-    from lmgym.commands import COMMANDS
-
-    return _parsed(name, COMMANDS[name], words[len(name.split()) :]).run()
+    module = import_module(f"lmgym.{words[0]}.commands" if words[0] == "leaderboard" else "lmgym.commands")
+    return _parsed(name, module.COMMANDS[name], words[len(name.split()) :]).run()
 
 
 def _run_train(words: list[str]) -> int:
