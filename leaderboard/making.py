@@ -152,9 +152,7 @@ def play(agent: Agent, task: Task, episodes: int | None, watch: Callable[[Episod
             if watch is not None:
                 watch(episode)
 
-        evaluate(
-            agent, task.env_id, env_kwargs=task.env_kwargs, episodes=count, seed=EVALUATION_SEED, watch=seen
-        )
+        evaluate(agent, task.env_id, env_kwargs=task.env_kwargs, episodes=count, seed=EVALUATION_SEED, watch=seen)
     seconds = time.perf_counter() - begun
     lines = [EpisodeLine.of(game) for game in games]
     replays = [

@@ -111,9 +111,7 @@ class _Matrix:
 
     def _waits(self, job: Job) -> bool:
         """Return whether a job's clone is one of the entries still to be made."""
-        return job.start is not None and (
-            job.start in self.todo or any(work.job == job.start for work in self.working)
-        )
+        return job.start is not None and (job.start in self.todo or any(work.job == job.start for work in self.working))
 
     def _start(self, job: Job) -> None:
         mine, its = self.context.Pipe()
@@ -183,7 +181,7 @@ class _Matrix:
 
 def _work(job: Job, plan: Plan, connection: Connection) -> None:
     """Make an entry, in a process of its own."""
-    _end_with_parent()
+    _end_with_parent(connection)
     log = plan.out / "logs" / f"{job.name}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("a") as file, contextlib.suppress(BrokenPipeError):
@@ -216,13 +214,12 @@ def _outcome(job: Job, plan: Plan, connection: Connection) -> tuple[Any, ...]:
     return ("done",)
 
 
-def _end_with_parent() -> None:
-    """End this process soon after the one that started it, however that ended."""
-    parent = os.getppid()
+def _end_with_parent(connection: Connection) -> None:
+    """End this process as soon as the one that started it is gone, however that ended: it sends nothing, so that there
+    is only the end to read."""
 
     def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.2)
+        wait([connection])
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()

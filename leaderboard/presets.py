@@ -12,15 +12,10 @@ from lmgym.env import contract_of, make_env, plays_itself
 from lmgym.errors import UsageError, unknown
 from lmgym.evaluate import default_episodes
 from lmgym.leaderboard.entries import task_name
+from lmgym.leaderboard.suites import SCRIPTED, START
 from lmgym.methods import method_module, methods
 
 FILE = Path(__file__).with_name("presets.toml")
-
-# Agents that play every game without being trained.
-SCRIPTED = ("random", "behaviour", "expert")
-
-# The method that the others start from; it comes first.
-START = "bc"
 
 
 @dataclass(frozen=True)
@@ -153,8 +148,8 @@ def load_preset(name: str) -> Preset:
     preset = Preset(name=path.stem if own else name, **{**found, "tasks": tuple(found["tasks"])})
     for game, settings in preset.settings.items():
         for key in settings:
-            if key not in ("data", *methods()):
-                raise unknown(f"name in settings of {game}", key, ["data", *methods()])
+            if key != "data":
+                _require_method(key)
     return preset
 
 
@@ -163,8 +158,8 @@ def jobs_of(preset: Preset, tasks: Sequence[str], agents: Sequence[str], seeds: 
     that it does not have. Raises UsageError for a name that does not exist."""
     names = list(agents) or [*SCRIPTED, *methods()]
     for name in names:
-        if name not in SCRIPTED and name not in methods():
-            raise unknown("method", name, [*methods(), *SCRIPTED])
+        if name not in SCRIPTED:
+            _require_method(name)
     jobs = []
     for task in dict.fromkeys(Task.of(text) for text in (tasks or preset.tasks)):
         _require_sizes(preset, task)
@@ -175,6 +170,12 @@ def jobs_of(preset: Preset, tasks: Sequence[str], agents: Sequence[str], seeds: 
                 preset.config(task, name)
                 jobs += [Job(task, name, seed) for seed in seeds]
     return sorted(jobs, key=lambda job: job.agent != START)
+
+
+def _require_method(name: str) -> None:
+    if "." not in name and name not in methods():
+        raise unknown("method", name, [*methods(), *SCRIPTED])
+    method_module(name)
 
 
 def _require_sizes(preset: Preset, task: Task) -> None:

@@ -19,7 +19,6 @@ def submit(
     agent: str,
     task: Task,
     entries: Path,
-    *,
     name: str,
     seed: int = 0,
     settings: Mapping[str, Any] | None = None,

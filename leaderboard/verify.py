@@ -11,8 +11,9 @@ from lmgym.errors import UsageError
 from lmgym.files import sha256
 from lmgym.leaderboard.entries import Entry, EpisodeLine, read_entry, same_recipe
 from lmgym.leaderboard.making import Plan, make, play
-from lmgym.leaderboard.presets import START, Job, Preset, Task
+from lmgym.leaderboard.presets import Job, Preset, Task
 from lmgym.leaderboard.references import fingerprint
+from lmgym.leaderboard.suites import START
 from lmgym.play import PolicyAgent
 from lmgym.policy import RECORD, Policy, best_device
 from lmgym.rollout import Agent
@@ -70,10 +71,18 @@ def _player(entry: Entry, task: Task, run: Path | None, agent: str | None) -> Ag
     if entry.recipe["policy"] is None:
         name = agent or entry.recipe["settings"].get("agent", entry.agent)
         return load_agent(name, task.env_id, task.env_kwargs)
-    usual = Path("runs") / f"leaderboard-{entry.recipe['preset']}" / "runs" / entry.task / f"{entry.agent}-seed-{entry.seed}"
+    usual = (
+        Path("runs")
+        / f"leaderboard-{entry.recipe['preset']}"
+        / "runs"
+        / entry.task
+        / f"{entry.agent}-seed-{entry.seed}"
+    )
     folder = run or usual
     if not (folder / RECORD).exists():
-        raise UsageError(f"there is no policy in {folder}: name its run by --run, or train it once more by --retrain DIR")
+        raise UsageError(
+            f"there is no policy in {folder}: name its run by --run, or train it once more by --retrain DIR"
+        )
     if sha256(folder / RECORD) != entry.recipe["policy"]:
         raise UsageError(f"{folder} holds another policy than the one that {entry.folder} was made with")
     policy = Policy.from_pretrained(folder).to(best_device())

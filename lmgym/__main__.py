@@ -26,6 +26,11 @@ SUMMARY = {
     "play": "play a game, or watch an agent play it",
     "inspect": "show what a policy thought of each token of a game",
     "leaderboard run": "train, tune and evaluate a matrix of games, methods and seeds",
+    "leaderboard table": "make the tables from the entries",
+    "leaderboard page": "make the site from the entries",
+    "leaderboard verify": "play an entry's evaluation again and compare",
+    "leaderboard submit": "make entries of an agent of your own",
+    "leaderboard references": "measure again what scores are measured against",
 }
 
 
@@ -87,7 +92,7 @@ def _run_train(words: list[str]) -> int:
 def _print_help() -> None:
     print("usage: lmgym COMMAND [options]\n\nThe gym for multi-turn reinforcement learning with language models.\n")
     for name, summary in SUMMARY.items():
-        print(f"  {name:<18}{summary}")
+        print(f"  {name:<24}{summary}")
     print("\nOptions of a command: lmgym COMMAND --help")
 
 

@@ -65,7 +65,9 @@ def progress(label: str, total: int, done: int = 0, *, show: bool = True) -> Ite
         MofNCompleteColumn(),
         TextColumn("{task.fields[facts]}"),
     ]
-    with Progress(*columns, TimeRemainingColumn(), console=console, disable=not show or _listener.get() is not None) as bars:
+    with Progress(
+        *columns, TimeRemainingColumn(), console=console, disable=not show or _listener.get() is not None
+    ) as bars:
         yield Bar(bars, label, total, done)
 
 
