@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import tyro
@@ -39,12 +39,13 @@ class Run:
     """Only print what would be done, and how long it takes where that is known."""
 
     def run(self) -> int:
+        from lmgym.leaderboard.page import page
+
         from lmgym.leaderboard.entries import read_entry
         from lmgym.leaderboard.estimates import estimates
         from lmgym.leaderboard.making import Plan
         from lmgym.leaderboard.matrix import failures
         from lmgym.leaderboard.matrix import run as run_matrix
-        from lmgym.leaderboard.page import page
         from lmgym.leaderboard.presets import jobs_of, load_preset
         from lmgym.leaderboard.shown import print_plan, print_results
         from lmgym.progress import console
@@ -62,6 +63,8 @@ class Run:
         errors = run_matrix(plan, jobs, workers, known)
         entries = [read_entry(plan.entry(job)) for job in jobs if plan.entry(job).exists()]
         if entries:
+            from lmgym.leaderboard.page import page
+
             print_results(entries)
             print(page(plan.entries, out / "site")[0])
         for job, error in errors.items():
@@ -171,7 +174,7 @@ class Submit:
     """Seed of its training, where it was trained with several."""
     entries: Path = PUBLISHED / "entries"
     """Folder of the entries."""
-    decoding: DecodingOptions = DecodingOptions()
+    decoding: DecodingOptions = field(default_factory=DecodingOptions)
     """How a policy chooses tokens."""
 
     def run(self) -> int:

@@ -101,7 +101,7 @@ def offline_data(task: Task, plan: Plan, count: int) -> Path:
 def tuning_episodes_of(job: Job, plan: Plan) -> int:
     """Return how many validation games each setting of play is given."""
     chosen = plan.preset.tuning_episodes
-    return tuning_episodes(plan.run(job)) if chosen is None else chosen
+    return tuning_episodes(contract_of(job.task.env_id, job.task.env_kwargs)) if chosen is None else chosen
 
 
 def tuned(folder: Path, count: int) -> None:
@@ -167,7 +167,7 @@ def write(job: Job, plan: Plan, folder: Path | None) -> None:
     task = job.task
     agent = load_agent(job.agent if folder is None else str(folder), task.env_id, task.env_kwargs)
     played = play(agent, task, plan.preset.evaluation_episodes)
-    cost = {} if folder is None else training_cost(job, plan)
+    cost: dict[str, Any] = {} if folder is None else training_cost(job, plan)
     recipe = {
         **described(task, agent, played, title=job.agent),
         "agent": job.agent,

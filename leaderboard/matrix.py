@@ -168,15 +168,13 @@ class _Matrix:
 
     def _time_left(self, workers: int) -> str:
         """Return how long the rest takes, from the jobs whose length is known."""
-        left = [self.estimates.get(job) for job in self.todo]
-        for work in self.working:
-            known = self.estimates.get(work.job)
-            spent = time.perf_counter() - work.begun
-            left.append(None if known is None else max(known - spent, 0.05 * known))
-        if not left or None in left:
+        if any(job not in self.estimates for job in [*self.todo, *(work.job for work in self.working)]):
             return ""
-        known_left = [seconds for seconds in left if seconds is not None]
-        return f"about {max(sum(known_left) / workers, max(known_left)) / 60:.0f} min left"
+        left = [self.estimates[job] for job in self.todo]
+        for work in self.working:
+            known, spent = self.estimates[work.job], time.perf_counter() - work.begun
+            left.append(max(known - spent, 0.05 * known))
+        return f"about {max(sum(left) / workers, *left) / 60:.0f} min left" if left else ""
 
 
 def _work(job: Job, plan: Plan, connection: Connection) -> None:

@@ -20,8 +20,8 @@ FILE = Path(__file__).with_name("presets.toml")
 
 @dataclass(frozen=True)
 class Task:
-    """A game with its arguments. Written `lmgym/FOMaze-v0`, with arguments `lmgym/FOMaze-v0,maze=umaze`; `lmgym/` may be
-    left out."""
+    """A game with its arguments. Written `lmgym/FOMaze-v0`, with arguments `lmgym/FOMaze-v0,maze=umaze`; `lmgym/` may
+    be left out."""
 
     env_id: str
     env_kwargs: dict[str, Any] = field(default_factory=dict, hash=False)
@@ -146,7 +146,7 @@ def load_preset(name: str) -> Preset:
     if not isinstance(found.get("tasks"), list) or not isinstance(found.get("seeds"), int):
         raise UsageError(f"{path} needs tasks, a list of games, and seeds, a number")
     preset = Preset(name=path.stem if own else name, **{**found, "tasks": tuple(found["tasks"])})
-    for game, settings in preset.settings.items():
+    for settings in preset.settings.values():
         for key in settings:
             if key != "data":
                 _require_method(key)
