@@ -95,11 +95,11 @@ def scores(bars: Sequence[Bar], *, unit: str, marks: Sequence[tuple[float, str]]
     """Draw agents below each other. `marks` are numbers with a meaning, drawn as dashed lines with their names."""
     if not bars:
         return Markup()
-    left, width, top, height = 132, 560, 26, 26
+    left, width, top, height = 126, 430, 26, 24
     bottom = top + height * len(bars)
     published = [bar.published for bar in bars if bar.published is not None]
     values = [x for bar in bars for x in (*bar.interval, *bar.seeds)] + published + [value for value, _ in marks]
-    scale = axis(values, left, width - 16)
+    scale = axis(values, left, width - 24)
     return _svg(
         width,
         bottom + 38,
@@ -126,7 +126,7 @@ def _bar(bar: Bar, scale: Axis, y: float) -> Markup:
     return _group(
         "bar best" if bar.best else "bar",
         Markup("<title>{}</title>").format(said),
-        _text(124, y + 4, _clipped(bar.label, 19), "end"),
+        _text(116, y + 4, _clipped(bar.label, 18), "end"),
         _shape("line", "interval", x1=low, x2=high, y1=y, y2=y),
         *dots,
         *diamond,
@@ -204,7 +204,7 @@ def _thinned(lines: Sequence[Sequence[Point]]) -> list[list[Point]]:
 
 def panel(curve: Curve, *, label: str, marks: Sequence[tuple[float, str]] = ()) -> Markup:
     """Draw a curve. A mark, a number with a meaning, is drawn where it lies inside of what is shown."""
-    width, height, left, top, bottom = 300, 190, 52, 12, 150
+    width, height, left, top, bottom = 320, 190, 60, 12, 150
     shown = [point for line in (*curve.lines, *curve.faint) for point in line]
     log = curve.log and min(y for _, y in shown) > 0
     across = axis([0, *(x for x, _ in shown)], left, width - 12)
@@ -232,7 +232,7 @@ def histogram(returns: np.ndarray, *, label: str) -> Markup:
     """Draw how often each return was earned; a column for each where there are few."""
     if not returns.size:
         return Markup()
-    width, height, left, top, bottom = 300, 190, 52, 12, 150
+    width, height, left, top, bottom = 320, 190, 60, 12, 150
     kinds = np.unique(returns)
     gap = np.diff(kinds).min() if len(kinds) > 1 else 1.0
     places = round((kinds[-1] - kinds[0]) / gap) + 1

@@ -160,15 +160,15 @@ class Player {
     }
     const all = lines.flatMap(([, values]) => values.filter((value) => value !== null));
     const [low, high] = [Math.min(...all), Math.max(...all)];
-    this.across = (place) => 44 + (546 * place) / Math.max(1, turns.length - 1);
+    this.across = (place) => 52 + (360 * place) / Math.max(1, turns.length - 1);
     const up = (value) => 88 - (78 * (value - low)) / (high - low || 1);
-    const svg = drawn("svg", { viewBox: "0 0 600 100", "aria-hidden": "true" });
+    const svg = drawn("svg", { viewBox: "0 0 420 100", "aria-hidden": "true" });
     for (const [kind, values] of lines) {
       const points = values.flatMap((value, place) => (value === null ? [] : [`${this.across(place).toFixed(1)} ${up(value).toFixed(1)}`]));
       svg.append(drawn("path", { class: kind, d: `M${points.join(" ")}` }));
     }
     for (const value of low === high ? [low] : [low, high]) {
-      const text = drawn("text", { x: 38, y: up(value) + 4, "text-anchor": "end" });
+      const text = drawn("text", { x: 46, y: up(value) + 4, "text-anchor": "end" });
       text.textContent = plain(Number(value.toFixed(2)));
       svg.append(text);
     }
