@@ -8,10 +8,10 @@ from functools import cached_property
 import numpy as np
 
 from lmgym.errors import UsageError, unknown
-from lmgym.leaderboard import stats
+from lmgym.leaderboard import published, stats
 from lmgym.leaderboard.entries import Entry, same_recipe, task_name
-from lmgym.leaderboard.published import Published, published_row
-from lmgym.leaderboard.references import TaskReference, stored
+from lmgym.leaderboard.published import Published
+from lmgym.leaderboard.references import TaskReference, stored_reference
 from lmgym.leaderboard.suites import METHODS, SCRIPTED, START, SUITES, TITLES
 from lmgym.scores import Interval, Reference
 
@@ -70,8 +70,8 @@ class Cell:
 @dataclass(frozen=True)
 class Row:
     """A game. `cells` has an agent only where there are entries. `kendall` is tau-b between the order of our methods by
-    mean return and of the published ones, over `num_ranked` methods; None where it is not defined. `published` is by
-    column, GPT-4's (`gpt4`) included; empty for a game that was not published."""
+    mean return and the published order (`published.standing`), over `num_ranked` methods; None where it is not defined.
+    `published` is by column, GPT-4's (`gpt4`) included; empty for a game that was not published."""
 
     task: str
     title: str
@@ -114,25 +114,39 @@ def agent_title(entry: Entry) -> str:
 
 
 def board(entries: Iterable[Entry], suite: str) -> Board:
-    """Make the board of a suite (`full` or `mini`) from all its entries; entries of other games are left out.
+    """Make the board of one suite, `full` or `mini`, as `boards`. Raises UsageError for another, too."""
+    if suite not in SUITES:
+        raise unknown("suite", suite, SUITES)
+    return _boards(entries, [suite])[suite]
+
+
+def boards(entries: Iterable[Entry]) -> dict[str, Board]:
+    """Make the boards of all suites from all entries; those of games that are in no suite are left out.
 
     Raises UsageError, with the folders, where an entry was made with another version of its game, where the entries of
     a cell differ in more than their seed, and where an agent takes the name of another kind of agent.
     """
-    if suite not in SUITES:
-        raise unknown("suite", suite, SUITES)
-    references = stored()
-    found: dict[str, dict[str, list[Entry]]] = {task: {} for task in SUITES[suite]}
+    return _boards(entries, list(SUITES))
+
+
+def _boards(entries: Iterable[Entry], suites: Sequence[str]) -> dict[str, Board]:
+    found: dict[str, dict[str, list[Entry]]] = {task: {} for suite in suites for task in SUITES[suite]}
     for entry in entries:
         if entry.task in found:
-            _require_same_game(entry, references[entry.task])
+            _require_same_game(entry, stored_reference(entry.task))
             _require_own_name(entry)
             found[entry.task].setdefault(entry.agent, []).append(entry)
-    everyone = [entry for agents in found.values() for cell in agents.values() for entry in cell]
-    columns = _columns(everyone)
-    titles = {**METHODS, **SCRIPTED, **{entry.agent: agent_title(entry) for entry in everyone}}
-    rows = tuple(_row(references[task], task, agents) for task, agents in found.items())
-    return Board(suite, rows, columns, {name: titles[name] for name in columns})
+    rows = {task: _row(task, agents) for task, agents in found.items()}
+    return {suite: _board(suite, [rows[task] for task in SUITES[suite]]) for suite in suites}
+
+
+def _board(suite: str, rows: Sequence[Row]) -> Board:
+    others: dict[str, dict[str, str]] = {"method": {}, "submitted": {}, "scripted": {}}
+    for cell in (cell for row in rows for cell in row.cells.values()):
+        others[cell.kind].setdefault(cell.agent, cell.title)
+    methods, submitted, scripted = ({name: found[name] for name in sorted(found)} for found in others.values())
+    titles = {**METHODS, **methods, **submitted, **SCRIPTED, **scripted}
+    return Board(suite, tuple(rows), tuple(titles), titles)
 
 
 def _require_same_game(entry: Entry, reference: TaskReference) -> None:
@@ -153,32 +167,26 @@ def _require_own_name(entry: Entry) -> None:
         raise UsageError(f"{entry.folder} is a {kind} agent with the name of a {reserved} one; choose another name")
 
 
-def _columns(entries: Sequence[Entry]) -> tuple[str, ...]:
-    others: dict[str, set[str]] = {"method": set(), "submitted": set(), "scripted": set()}
-    for entry in entries:
-        others[entry.recipe["kind"]].add(entry.agent)
-    methods, submitted, scripted = (sorted(names - METHODS.keys() - SCRIPTED.keys()) for names in others.values())
-    return tuple(dict.fromkeys([*METHODS, *methods, *submitted, *SCRIPTED, *scripted]))
-
-
-def _row(reference: TaskReference, task: str, agents: Mapping[str, Sequence[Entry]]) -> Row:
-    published = published_row(reference.env_id) if not reference.env_kwargs else {}
-    cells = {agent: _cell(reference.reference, sorted(found, key=_seed)) for agent, found in agents.items()}
-    start = cells.get(START)
-    tied = _tied(cells)
-    for agent, cell in cells.items():
-        cells[agent] = replace(
+def _row(task: str, agents: Mapping[str, Sequence[Entry]]) -> Row:
+    reference, name = stored_reference(task), task.removesuffix("-v0")
+    printed = published.published(name) if name in published.tasks() else {}
+    alone = {agent: _cell(reference.reference, sorted(found, key=_seed)) for agent, found in agents.items()}
+    tied = _tied(alone)
+    highest = max((alone[agent].mean_return.mean for agent in tied), default=0.0)
+    cells = {
+        agent: replace(
             cell,
-            improvement=_improvement(cell, start),
-            best=agent in tied and cell.mean_return.mean == max(cells[name].mean_return.mean for name in tied),
-            tied=agent in tied and cell.mean_return.mean < max(cells[name].mean_return.mean for name in tied),
-            published=published.get(agent),
+            improvement=_improvement(cell, alone.get(START)),
+            best=agent in tied and cell.mean_return.mean == highest,
+            tied=agent in tied and cell.mean_return.mean < highest,
+            published=printed.get(agent),
         )
-    theirs = {agent: one.raw_return for agent, one in published.items() if one.raw_return is not None}
+        for agent, cell in alone.items()
+    }
     ours = {agent: cell.mean_return.mean for agent, cell in cells.items() if agent in METHODS and not cell.errors}
-    ranked = ours.keys() & theirs.keys()
+    theirs = published.standing(name) if printed else {}
     kendall = stats.kendall_tau_b(ours, theirs)
-    return Row(task, TITLES[task], reference, cells, published, kendall, len(ranked))
+    return Row(task, TITLES[task], reference, cells, printed, kendall, len(ours.keys() & theirs.keys()))
 
 
 def _seed(entry: Entry) -> int:

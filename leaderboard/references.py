@@ -54,6 +54,13 @@ class TaskReference:
     measured: Mapping[str, Mapping[str, float] | None]
 
 
+def stored_reference(task: str) -> TaskReference:
+    """Return the stored reference of a game of the suites. Raises UsageError where there is none."""
+    if task not in stored():
+        raise UsageError(f"{FILE} has no reference of {task}; lmgym leaderboard references --tasks {task}")
+    return stored()[task]
+
+
 @cache
 def stored(path: Path = FILE) -> dict[str, TaskReference]:
     """Return the stored references by task. Raises UsageError where the file is of another format."""
@@ -61,12 +68,12 @@ def stored(path: Path = FILE) -> dict[str, TaskReference]:
 
 
 def _task_reference(found: Mapping[str, Any]) -> TaskReference:
-    scores = {name: Score(found[name]["value"], found[name]["how"]) for name in ("min", "data", "best")}
+    least, data, best = (Score(found[name]["value"], found[name]["how"]) for name in ("min", "data", "best"))
     return TaskReference(
         env_id=found["env_id"],
         env_kwargs=found["env_kwargs"],
         fingerprint=found["fingerprint"],
-        reference=Reference(**scores),
+        reference=Reference(least, data, best),
         commands={name: found[name]["command"] for name in ("data", "best")},
         measured={name: found[name]["measured"] for name in ("data", "best")},
     )

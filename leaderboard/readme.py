@@ -1,0 +1,241 @@
+"""The leaderboard as Markdown that reads well as it is, too."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from rich.cells import cell_len
+
+from lmgym.leaderboard.board import Board, Cell, Row
+from lmgym.leaderboard.entries import Entry
+from lmgym.leaderboard.published import Published
+from lmgym.leaderboard.suites import METHODS, SCRIPTED, TITLES
+from lmgym.scores import Interval, Score
+
+SUITES = {
+    "full": "The ten games with the settings of the publication.",
+    "mini": "The mazes, the houses, and small versions of the other six games, for a laptop. Published values stand "
+    "beside the four games that are the same.",
+}
+COMMANDS = {"full": "lmgym leaderboard run --preset full", "mini": "lmgym leaderboard run --preset standard"}
+GPT4 = "gpt4"
+
+HEAD = """\
+# Leaderboard
+
+What six methods, scripted players and agents that were sent in earn in the games of lmgym. This file is made from the
+entries in `entries/` by `lmgym leaderboard table`; do not edit it. Every figure is in [table.csv](table.csv); the
+scores are in [table.tex](table.tex) for papers.
+"""
+
+FOOT = """\
+## How to read it
+
+- **Score.** 0 is the worst possible return of a game, 50 the mean return of its default offline data, 100 the best
+  known return; linear between them, not clipped. [references.json](references.json) has the three values of each game,
+  how they were found, and what was measured again, by which command. Where a game of an evaluation failed there is no
+  score: leaving games out must not improve a result.
+- **Intervals** in brackets are of 95 %, by bootstrap: training seeds are drawn with replacement, then games within each
+  drawn seed. With few seeds they are too narrow rather than too wide; `stats.py` has what was measured.
+- **¹** One training seed only: the interval covers the chance of games and nothing of training anew. Scripted players
+  are not trained, and their intervals are always of games only.
+- **Bold** is the best trained or submitted agent of a row, **≈** marks those that cannot be told from it: the interval
+  of the difference contains 0. Nothing corrects for the number of comparisons. Scripted players do not compete.
+- *published* are the scores of LMRL-Gym ([arXiv 2311.18232](https://arxiv.org/abs/2311.18232), table 2): of another
+  model, one training each, without intervals, tuned on the games that were reported. **†** This score cannot be
+  recomputed from the return and the constants that were published with it; compare returns.
+- **Order** is Kendall's tau-b between our order of the methods by mean return and the published one: 1 the same, -1
+  the reverse.
+- **IQM** is the mean of the middle half of the returns. **Invalid** is the share of actions that the game refused.
+  **Better than BC** is the probability that a game returns more than a game of the clone that all methods start from,
+  equal returns counting half. **Games** are training seeds times evaluation games of each.
+- Settings that are chosen after training (the weight of learned values, temperature) are chosen on validation games,
+  never on these.
+
+## How to make it again
+
+```sh
+{commands}
+lmgym leaderboard table
+```
+
+`lmgym leaderboard verify ENTRY` plays an entry's evaluation again and says whether its numbers hold.
+
+## How to send an agent in
+
+```sh
+lmgym leaderboard submit AGENT --tasks FOMaze-v0    # a run folder, a hosted model, my_pkg:MyAgent
+```
+
+It plays the official games and writes an entry for a pull request; [CONTRIBUTING.md](../CONTRIBUTING.md) says how.
+"""
+
+
+def readme(boards: Mapping[str, Board], entries: Sequence[Entry]) -> str:
+    """Return the page of all suites."""
+    parts = [HEAD]
+    for suite, board in boards.items():
+        parts += [f"## The {suite} suite\n", SUITES[suite] + "\n", *_suite(board)]
+    details = [row for row in _distinct_rows(boards) if row.cells]
+    if details:
+        parts.append("## Game by game\n")
+        parts += [part for row in details for part in _details(row, boards)]
+    parts += _not_recomputable(boards)
+    parts += _elsewhere(entries)
+    parts.append(FOOT.format(commands="\n".join(f"{COMMANDS[suite]:<44}# the {suite} suite" for suite in boards)))
+    return "\n".join(parts)
+
+
+def _suite(board: Board) -> list[str]:
+    if not any(row.cells for row in board.rows):
+        return ["There are no entries of this suite yet.\n"]
+    agents = [agent for agent in board.columns if agent not in SCRIPTED]
+    parts = [_scores(board, agents, published=True), "", "Scripted players, for comparison:\n"]
+    parts += [_scores(board, [agent for agent in board.columns if agent in SCRIPTED], published=False), ""]
+    orders = [
+        f"{row.title} {row.kendall:.2f} ({row.num_ranked} methods)" for row in board.rows if row.kendall is not None
+    ]
+    if orders:
+        parts.append(f"Order, against the published one: {', '.join(orders)}.\n")
+    parts.append(_missing(board) + "\n")
+    return parts
+
+
+def _scores(board: Board, agents: Sequence[str], *, published: bool) -> str:
+    shows_gpt4 = published and GPT4 not in agents and any(GPT4 in row.published for row in board.rows)
+    head = ["game", *(escaped(board.titles[agent]) for agent in agents), *(["GPT-4"] if shows_gpt4 else [])]
+    lines = []
+    for row in board.rows:
+        filler = [""] * shows_gpt4
+        lines.append([row.title, *(_score(row.cells.get(agent)) for agent in agents), *filler])
+        if published and row.published:
+            shown = [row.published.get(agent) for agent in [*agents, *([GPT4] if shows_gpt4 else [])]]
+            lines.append(["*published*", *("" if one is None else published_score(one) for one in shown)])
+    return markdown_table(head, lines)
+
+
+def _score(cell: Cell | None) -> str:
+    if cell is None:
+        return ""
+    if cell.score is None:
+        return f"{cell.errors} games failed"
+    return _emphasis(cell, f"{cell.score.mean:.1f}") + " " + bracketed(cell.score, 1) + _one_seed(cell)
+
+
+def _emphasis(cell: Cell, text: str) -> str:
+    return f"**{text}**" if cell.best else f"{text} ≈" if cell.tied else text
+
+
+def _one_seed(cell: Cell) -> str:
+    return "¹" if cell.num_seeds == 1 and cell.kind == "method" else ""
+
+
+def bracketed(interval: Interval, digits: int) -> str:
+    """Return the bounds of an interval."""
+    return f"[{interval.low:.{digits}f}, {interval.high:.{digits}f}]"
+
+
+def published_score(published: Published, mark: str = "†") -> str:
+    """Return a published score, marked where it cannot be recomputed from what was published with it."""
+    return f"{published.score:.1f}{'' if published.recomputable else mark}"
+
+
+def _missing(board: Board) -> str:
+    """Return in words which cells are empty."""
+    missing = board.missing
+    total = len(board.rows) * len([*METHODS, *SCRIPTED])
+    if not missing:
+        return f"All {total} cells are filled."
+    by_agent: dict[str, list[str]] = {}
+    for task, agent in missing:
+        by_agent.setdefault(board.titles[agent], []).append(TITLES[task])
+    count = len(board.rows)
+    listed = [
+        f"{agent} ({'all games' if len(tasks) == count else ', '.join(tasks)})" for agent, tasks in by_agent.items()
+    ]
+    return f"{len(missing)} of {total} cells are empty, because nobody has made their entries yet: {'; '.join(listed)}."
+
+
+def _distinct_rows(boards: Mapping[str, Board]) -> list[Row]:
+    return list({row.task: row for board in boards.values() for row in board.rows}.values())
+
+
+def _details(row: Row, boards: Mapping[str, Board]) -> list[str]:
+    columns = dict.fromkeys(agent for board in boards.values() for agent in board.columns if row in board.rows)
+    digits = 3 if row.scale.best.value - row.scale.min.value <= 10 else 2
+    head = ["agent", "return", "IQM", "success", "invalid", "better than BC", "games"]
+    head += ["published return"] if row.published else []
+    lines = [_detail(row, row.cells[agent], digits) for agent in columns if agent in row.cells]
+    scale = {"worst": row.scale.min, "data": row.scale.data, "best known": row.scale.best}
+    known = "; ".join(f"{name} {_reference(score)}" for name, score in scale.items())
+    return [f"### {row.title}\n", f"`{row.env_id}`. Return: {known}.\n", markdown_table(head, lines), ""]
+
+
+def _reference(score: Score) -> str:
+    return f"{score.value:g} ({score.how})"
+
+
+def _detail(row: Row, cell: Cell, digits: int) -> list[str]:
+    one_seed = _one_seed(cell)
+
+    def shown(interval: Interval | None, digits: int) -> str:
+        if interval is None:
+            return ""
+        return f"{interval.mean:.{digits}f} {bracketed(interval, digits)}{one_seed}"
+
+    mean = _emphasis(cell, f"{cell.mean_return.mean:.{digits}f}")
+    failed = f", {cell.errors} failed" if cell.errors else ""
+    published = row.published.get(cell.agent)
+    theirs = "" if published is None or published.raw_return is None else f"{published.raw_return:g}"
+    return [
+        escaped(cell.title),
+        f"{mean} {bracketed(cell.mean_return, digits)}{one_seed}",
+        shown(cell.iqm, digits),
+        shown(cell.success, 3),
+        f"{cell.invalid_rate:.2%}",
+        shown(cell.improvement, 2),
+        f"{cell.num_seeds} x {cell.episodes:,}{failed}",
+        *([theirs] if row.published else []),
+    ]
+
+
+def _not_recomputable(boards: Mapping[str, Board]) -> list[str]:
+    lines = []
+    for row in _distinct_rows(boards):
+        for agent, published in row.published.items():
+            if row.cells and not published.recomputable:
+                name = METHODS.get(agent, "GPT-4")
+                lines.append(f"- {row.title}, {name}: {published.reason}")
+    return ["## Published scores that cannot be recomputed\n", *lines, ""] if lines else []
+
+
+def _elsewhere(entries: Sequence[Entry]) -> list[str]:
+    counts: dict[str, int] = {}
+    for entry in entries:
+        if entry.task not in TITLES:
+            counts[entry.task] = counts.get(entry.task, 0) + 1
+    listed = ", ".join(f"{escaped(task)} ({count})" for task, count in sorted(counts.items()))
+    return [f"Entries of games that are in no suite: {listed}.\n"] if counts else []
+
+
+def escaped(text: str) -> str:
+    """Return text of a user as Markdown that shows it as it is, in a table, too.
+
+    >>> print(escaped("a|b <script> *x*"))
+    a\\\\|b &lt;script&gt; \\\\*x\\\\*
+    """
+    plain = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return "".join(f"\\\\{character}" if character in "\\\\`*_[]|~#!" else character for character in plain)
+
+
+def markdown_table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """Return a table whose columns line up as text: the first to the left, the others to the right."""
+    widths = [max(3, *(cell_len(line[place]) for line in [head, *lines])) for place in range(len(head))]
+
+    def joined(line: Sequence[str], pad: Callable[[int, str], str]) -> str:
+        return "| " + " | ".join(pad(place, text) for place, text in enumerate(line)) + " |"
+
+    def padded(place: int, text: str) -> str:
+        filler = " " * (widths[place] - cell_len(text))
+        return filler + text if place else text + filler
+
+    rule = "|" + "|".join("-" * (width + 1) + (":" if place else "-") for place, width in enumerate(widths)) + "|"
+    return "\n".join([joined(head, padded), rule, *(joined(line, padded) for line in lines)])

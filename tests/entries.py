@@ -1,0 +1,54 @@
+"""Entries for tests of the leaderboard: written by the real writer, played by nobody."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lmgym.leaderboard.entries import Entry, EpisodeLine, task_name, write_entry
+from lmgym.leaderboard.references import stored_reference
+from lmgym.leaderboard.suites import SCRIPTED
+
+
+def line(total: float, *, success: bool | None = None, error: str | None = None, **facts: Any) -> EpisodeLine:
+    """A game with this return."""
+    known = {"seed": 0, "options": {}, "turns": 10, "invalid": 0, "ended": "terminated", "digest": "0" * 16, **facts}
+    return EpisodeLine(total=total, success=success, error=error, **known)
+
+
+def written(
+    root: Path,
+    task: str,
+    agent: str,
+    seed: int,
+    games: Sequence[EpisodeLine | float],
+    **changes: Any,
+) -> Entry:
+    """Write an entry of games (or of their returns) below `root`; `changes` are fields of the recipe."""
+    lines = [game if isinstance(game, EpisodeLine) else line(game) for game in games]
+    game = changes.pop("game", None) or {
+        "env_id": f"lmgym/{task}",
+        "env_kwargs": {},
+        "fingerprint": stored_reference(task).fingerprint,
+    }
+    recipe = {
+        "task": task_name(game["env_id"], game["env_kwargs"]),
+        "game": game,
+        "agent": agent,
+        "kind": "scripted" if agent in SCRIPTED else "method",
+        "title": agent,
+        "seed": seed,
+        "preset": None,
+        "settings": {},
+        "decoding": None,
+        "trials": [],
+        "evaluation": {"episodes": len(lines), "seed": 0},
+        "parameters": None,
+        "policy": None,
+        "tokens": 0,
+        "games": 0,
+        "command": f"lmgym leaderboard run --tasks {task} --methods {agent} --seed {seed}",
+        "made": {"lmgym": "0.1.0", "commit": None, "seconds": {"train": float(seed)}},
+        **changes,
+    }
+    folder = root / recipe["task"] / agent / f"seed-{seed}"
+    return write_entry(folder, recipe, lines, [], None)
