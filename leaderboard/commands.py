@@ -39,8 +39,6 @@ class Run:
     """Only print what would be done, and how long it takes where that is known."""
 
     def run(self) -> int:
-        from lmgym.leaderboard.page import page
-
         from lmgym.leaderboard.entries import read_entry
         from lmgym.leaderboard.estimates import estimates
         from lmgym.leaderboard.making import Plan

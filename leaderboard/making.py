@@ -30,7 +30,7 @@ from lmgym.play import PolicyAgent
 from lmgym.policy import RECORD, Policy, best_device
 from lmgym.progress import progress
 from lmgym.rollout import Agent
-from lmgym.run import Recipe, opened
+from lmgym.run import Recipe, opened, read_record
 from lmgym.start import DATA_SEED
 from lmgym.store import write_episodes
 from lmgym.tune import FILE as TUNED
@@ -180,6 +180,7 @@ def write(job: Job, plan: Plan, folder: Path | None) -> None:
         **{name: cost[name] for name in ("trials", "policy", "tokens", "games") if name in cost},
     }
     recipe["made"]["seconds"] |= cost.get("seconds", {})
+    recipe["made"]["trained_by"] = cost.get("trained_by")
     write_entry(plan.entry(job), recipe, played.lines, played.replays, curve_of(folder))
 
 
@@ -255,6 +256,8 @@ def training_cost(job: Job, plan: Plan) -> dict[str, Any]:
             "train": round(sum(line["seconds"] for line in lines), 1),
             "tune": stages(folder).get("tune"),
         },
+        # Perhaps older than what evaluates.
+        "trained_by": read_record(folder)["made_with"]["commit"],
     }
 
 

@@ -164,7 +164,9 @@ def _summary(one: Board) -> str:
         return "There are no entries of this suite yet. Make some with: lmgym leaderboard run"
     games = sum(len(entry.episodes) for cell in cells for entry in cell.entries)
     missing = len(one.missing)
-    empty = f" {missing} {'cells are' if missing > 1 else 'cell is'} empty: nobody has made them yet." if missing else ""
+    empty = (
+        f" {missing} {'cells are' if missing > 1 else 'cell is'} empty: nobody has made them yet." if missing else ""
+    )
     few = sum(cell.num_seeds < 3 for cell in cells if _competes(cell))
     seeds = f" {few} {'cells have' if few > 1 else 'cell has'} fewer than three training seeds." if few else ""
     return f"{len(cells)} cells from {games:,} evaluation games.{empty}{seeds}"
