@@ -62,7 +62,13 @@ def games_json(games: Sequence[Replay]) -> Markup:
             "ended": game.ended,
             "last": game.last,
             "turns": [
-                [turn.observation, turn.action, turn.reward, int(turn.invalid), [_token(token) for token in turn.tokens]]
+                [
+                    turn.observation,
+                    turn.action,
+                    turn.reward,
+                    int(turn.invalid),
+                    [_token(token) for token in turn.tokens],
+                ]
                 for turn in game.turns
             ],
         }
