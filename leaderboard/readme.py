@@ -74,7 +74,8 @@ def readme(boards: Mapping[str, Board], entries: Sequence[Entry]) -> str:
     parts = [HEAD]
     for suite, board in boards.items():
         parts += [f"## The {suite} suite\n", SUITES[suite] + "\n", *_suite(board)]
-    details = [row for row in _distinct_rows(boards) if row.cells]
+    rows = {row.task: row for board in boards.values() for row in board.rows}
+    details = [row for row in rows.values() if row.cells]
     if details:
         parts.append("## Game by game\n")
         parts += [part for row in details for part in _details(row, boards)]
@@ -116,8 +117,13 @@ def _score(cell: Cell | None) -> str:
     if cell is None:
         return ""
     if cell.score is None:
-        return f"{cell.errors} games failed"
+        return failed(cell)
     return _emphasis(cell, f"{cell.score.mean:.1f}") + " " + bracketed(cell.score, 1) + _one_seed(cell)
+
+
+def failed(cell: Cell) -> str:
+    """Return why a cell has no score."""
+    return f"{cell.errors} game{'s' if cell.errors > 1 else ''} failed"
 
 
 def _emphasis(cell: Cell, text: str) -> str:
@@ -152,10 +158,6 @@ def _missing(board: Board) -> str:
         f"{agent} ({'all games' if len(tasks) == count else ', '.join(tasks)})" for agent, tasks in by_agent.items()
     ]
     return f"{len(missing)} of {total} cells are empty, because nobody has made their entries yet: {'; '.join(listed)}."
-
-
-def _distinct_rows(boards: Mapping[str, Board]) -> list[Row]:
-    return list({row.task: row for board in boards.values() for row in board.rows}.values())
 
 
 def _details(row: Row, boards: Mapping[str, Board]) -> list[str]:
@@ -198,13 +200,14 @@ def _detail(row: Row, cell: Cell, digits: int) -> list[str]:
 
 
 def _not_recomputable(boards: Mapping[str, Board]) -> list[str]:
+    shown = [board for board in boards.values() if any(row.cells for row in board.rows)]
     lines = []
-    for row in _distinct_rows(boards):
+    for row in {row.task: row for board in shown for row in board.rows}.values():
         for agent, published in row.published.items():
-            if row.cells and not published.recomputable:
-                name = METHODS.get(agent, "GPT-4")
-                lines.append(f"- {row.title}, {name}: {published.reason}")
-    return ["## Published scores that cannot be recomputed\n", *lines, ""] if lines else []
+            if not published.recomputable:
+                lines.append(f"- {row.title}, {METHODS.get(agent, 'GPT-4')}: {published.reason}.")
+    summary = "<summary>Published scores that cannot be recomputed (†), and why</summary>"
+    return ["<details>", summary, "", *lines, "", "</details>\n"] if lines else []
 
 
 def _elsewhere(entries: Sequence[Entry]) -> list[str]:
@@ -217,13 +220,13 @@ def _elsewhere(entries: Sequence[Entry]) -> list[str]:
 
 
 def escaped(text: str) -> str:
-    """Return text of a user as Markdown that shows it as it is, in a table, too.
+    r"""Return text of a user as Markdown that shows it as it is, in a table, too.
 
     >>> print(escaped("a|b <script> *x*"))
-    a\\\\|b &lt;script&gt; \\\\*x\\\\*
+    a\|b &lt;script&gt; \*x\*
     """
     plain = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return "".join(f"\\\\{character}" if character in "\\\\`*_[]|~#!" else character for character in plain)
+    return "".join(f"\\{character}" if character in "\\`*_[]|~" else character for character in plain)
 
 
 def markdown_table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:

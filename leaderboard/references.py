@@ -234,7 +234,10 @@ def _scores(env_id: str) -> dict[str, Score]:
 def _content(path: Path) -> dict[str, Any]:
     if not path.exists():
         return {"format": FORMAT, "tasks": {}}
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UsageError(f"{path} is damaged: {error}") from error
     if content.get("format") != FORMAT:
         raise UsageError(f"{path} is not of format {FORMAT}, which is what this lmgym reads")
     return content

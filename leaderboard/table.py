@@ -6,10 +6,12 @@ The same entries give the same bytes: nothing of today and of this machine is in
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rich import box
+from rich.markup import escape
 from rich.table import Table
 
 from lmgym.errors import UsageError
@@ -17,7 +19,8 @@ from lmgym.files import replacing
 from lmgym.leaderboard.board import Board, Cell, Row, boards
 from lmgym.leaderboard.entries import Entry, find_entries
 from lmgym.leaderboard.latex import latex
-from lmgym.leaderboard.readme import published_score, readme
+from lmgym.leaderboard.readme import failed, published_score, readme
+from lmgym.leaderboard.suites import SCRIPTED
 from lmgym.scores import Interval
 from lmgym.tasks import output_console
 
@@ -28,29 +31,25 @@ def table(entries: Path = ENTRIES, out: Path = OUT) -> int:
     """Write the tables of all entries and print them. Returns the exit status. Raises UsageError where an entry is
     damaged, edited or stale, and where a cell's entries do not belong together."""
     found = list(_entries(entries))
-    for name, text in rendered(found).items():
+    made = boards(found)
+    for name, text in rendered(made, found).items():
         with replacing(out / name) as partial:
             partial.write_text(text, encoding="utf-8", newline="")
-    print_boards(boards(found).values())
+    print_boards(made.values())
     print(out / "README.md")
     return 0
 
 
 def check(entries: Path = ENTRIES, out: Path = OUT) -> list[str]:
     """Return the names of the files that `table` would change."""
-    stale = []
-    for name, text in rendered(_entries(entries)).items():
-        path = out / name
-        if not path.is_file() or path.read_bytes() != text.encode():
-            stale.append(str(path))
-    return stale
+    found = list(_entries(entries))
+    files = {out / name: text for name, text in rendered(boards(found), found).items()}
+    return [str(path) for path, text in files.items() if not path.is_file() or path.read_bytes() != text.encode()]
 
 
-def rendered(entries: Iterable[Entry]) -> dict[str, str]:
-    """Return the content of each file by name."""
-    found = list(entries)
-    made = boards(found)
-    return {"README.md": readme(made, found), "table.csv": as_csv(made.values()), "table.tex": latex(made)}
+def rendered(made: Mapping[str, Board], entries: Sequence[Entry]) -> dict[str, str]:
+    """Return the content of each file by name, for the boards of these entries."""
+    return {"README.md": readme(made, entries), "table.csv": as_csv(made.values()), "table.tex": latex(made)}
 
 
 def _entries(folder: Path) -> Iterable[Entry]:
@@ -136,11 +135,14 @@ def _printed(board: Board, rows: Sequence[Row]) -> Table:
     columns = [agent for agent in board.columns if any(agent in row.cells for row in rows)]
     empty = len(board.rows) - len(rows)
     title = f"{board.suite} suite" + (f", {empty} of {len(board.rows)} games without entries" if empty else "")
-    caption = "score, 95 % interval, (published); * best, = tied with it; + cannot be recomputed from its own numbers"
-    found = Table(title=title, caption=caption, show_lines=True)
+    caption = (
+        "score, 95 % interval, (published); * best, = tied with it; + cannot be recomputed from what was published"
+    )
+    found = Table(title=title, caption=caption, box=box.SIMPLE_HEAD, padding=(0, 1, 1, 0), pad_edge=False)
     found.add_column("game", no_wrap=True)
     for agent in columns:
-        found.add_column(board.titles[agent], justify="right")
+        heading = escape(board.titles[agent])
+        found.add_column(heading, justify="right", overflow="fold", min_width=5 if agent in SCRIPTED else 10)
     for row in rows:
         found.add_row(row.title, *(_shown(row, agent) for agent in columns))
     return found
@@ -149,12 +151,12 @@ def _printed(board: Board, rows: Sequence[Row]) -> Table:
 def _shown(row: Row, agent: str) -> str:
     cell, published = row.cells.get(agent), row.published.get(agent)
     lines = []
-    if cell is not None:
-        mark = "*" if cell.best else "=" if cell.tied else ""
-        if cell.score is None:
-            lines.append(f"{cell.errors} failed")
-        else:
-            lines += [f"{cell.score.mean:.1f}{mark}", f"{cell.score.low:.1f}..{cell.score.high:.1f}"]
+    if cell is not None and cell.score is None:
+        lines.append(failed(cell))
+    elif cell is not None and cell.score is not None:
+        lines.append(f"{cell.score.mean:.1f}{'*' if cell.best else '=' if cell.tied else ''}")
+        if agent not in SCRIPTED:
+            lines.append(f"{cell.score.low:.1f}..{cell.score.high:.1f}")
     if published is not None:
         lines.append(f"({published_score(published, '+')})")
     return "\n".join(lines)
