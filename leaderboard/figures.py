@@ -14,6 +14,7 @@ from markupsafe import Markup, escape
 from lmgym.scores import Interval
 
 MAX_POINTS = 60  # of a line: more cannot be seen, and pages stay small
+MAX_COLUMNS = 24  # of a histogram
 
 Point = tuple[float, float]
 
@@ -165,14 +166,15 @@ def learning(trainings: Sequence[Sequence[dict[str, Any]]]) -> Curve | None:
     """
     noted = [line for training in trainings for line in training]
     if any("validation_return" in line for line in noted):
-        lines = [_points(training, "validation_return", _games) for training in trainings]
-        faint = [_points(training, "return", _games) for training in trainings]
-        return Curve("games played", "validation return", *(_thinned(some) for some in (lines, faint)))
-    if any("return" in line and "games" in line for line in noted):
-        lines = [_points(training, "return", _games) for training in trainings]
-        return Curve("games played", "training return", _thinned(lines), [])
-    lines = _thinned([_points(training, "loss", _tokens) for training in trainings])
-    return Curve("tokens read", "training loss", lines, []) if lines else None
+        measure, across = ("validation_return", "validation return"), ("games played", _games)
+    elif any("return" in line and "games" in line for line in noted):
+        measure, across = ("return", "training return"), ("games played", _games)
+    else:
+        measure, across = ("loss", "training loss"), ("tokens read", _tokens)
+    lines = _thinned([_points(training, measure[0], across[1]) for training in trainings])
+    plays = measure[0] == "validation_return"
+    faint = _thinned([_points(training, "return", _games) for training in trainings]) if plays else []
+    return Curve(across[0], measure[1], lines, faint) if lines else None
 
 
 def _games(training: Sequence[dict[str, Any]]) -> Iterator[float]:
@@ -236,10 +238,8 @@ def histogram(returns: np.ndarray, *, label: str) -> Markup:
     kinds = np.unique(returns)
     gap = np.diff(kinds).min() if len(kinds) > 1 else 1.0
     places = round((kinds[-1] - kinds[0]) / gap) + 1
-    if places <= 24:
-        edges = kinds[0] - gap / 2 + gap * np.arange(places + 1)
-    else:
-        edges = np.linspace(kinds[0], kinds[-1], 21)
+    merged = math.ceil(places / MAX_COLUMNS)  # returns to a column: a whole number, or integers would alias
+    edges = kinds[0] - gap / 2 + gap * merged * np.arange(math.ceil(places / merged) + 1)
     counts, _ = np.histogram(returns, edges)
     across = Axis(float(edges[0]), float(edges[-1]), left, width - 12)
     up = Axis(0, float(counts.max()) * 1.05, bottom, top)

@@ -17,10 +17,9 @@ from markupsafe import Markup
 from lmgym.errors import UsageError
 from lmgym.files import replacing
 from lmgym.leaderboard import figures
-from lmgym.leaderboard.board import Board, Cell, Row, agent_title, board
+from lmgym.leaderboard.board import Board, Cell, Row, agent_title, boards
 from lmgym.leaderboard.entries import Entry, find_entries
 from lmgym.leaderboard.entry_page import learning_panel, values_of
-from lmgym.leaderboard.suites import SUITES
 from lmgym.scores import Interval, Reference
 
 ASSETS = Path(__file__).with_name("site_assets")
@@ -57,12 +56,12 @@ def check(entries_dir: Path, out_dir: Path) -> list[str]:
 
 def site(entries: Sequence[Entry]) -> dict[str, str]:
     """Return the text of every file of the site, by its name below the site's folder."""
-    boards = [board(entries, suite) for suite in SUITES]
+    suites = list(boards(entries).values())
     templates = _templates()
-    files = {"index.html": _index(templates, boards, entries)}
+    files = {"index.html": _index(templates, suites, entries)}
     files |= {f"assets/{name}": _asset(name) for name in SHARED}
     template = templates.get_template("entry.html.j2")
-    places = {row.task: (one, row) for one in boards for row in one.rows if row.cells}
+    places = {row.task: (one, row) for one in suites for row in one.rows if row.cells}
     for entry in entries:
         one, row = places.get(entry.task, (None, None))
         files[link(entry)] = template.render(
@@ -122,17 +121,17 @@ def _asset(name: str) -> str:
     return (ASSETS / name).read_text(encoding="utf-8")
 
 
-def _index(templates: jinja2.Environment, boards: Sequence[Board], entries: Sequence[Entry]) -> str:
+def _index(templates: jinja2.Environment, suites: Sequence[Board], entries: Sequence[Entry]) -> str:
     theme, script = _asset("theme.js"), _asset("index.js")
     hashes = " ".join(f"'sha256-{_digest(text)}'" for text in (theme, script))
-    fullest = max(boards, key=lambda one: sum(len(row.cells) for row in one.rows))
-    tasks = {row.task for one in boards for row in one.rows}
+    fullest = max(suites, key=lambda one: sum(len(row.cells) for row in one.rows))
+    tasks = {row.task for one in suites for row in one.rows}
     return templates.get_template("index.html.j2").render(
         policy=f"style-src 'unsafe-inline'; script-src {hashes}; img-src data:",
         style=Markup(_asset("style.css")),
         theme=Markup(theme),
         script=Markup(script),
-        boards=boards,
+        boards=suites,
         first=fullest.suite,
         others=[entry for entry in entries if entry.task not in tasks],
     )

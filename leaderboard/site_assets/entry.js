@@ -53,7 +53,7 @@ class Player {
     this.find("said").addEventListener("keydown", (event) => this.amongChips(event));
     document.addEventListener("keydown", (event) => this.arrow(event));
     root.hidden = false;
-    this.open(0);
+    this.open(Math.max(0, this.games.findIndex((one) => one.rank === "middle")));
   }
 
   /** The last place: after the last turn there may be one more observation. */
