@@ -24,6 +24,7 @@ SUMMARY = {
     "eval": "evaluate an agent on a game",
     "play": "play a game, or watch an agent play it",
     "inspect": "show what a policy thought of each token of a game",
+    "serve": "serve a game over HTTP",
 }
 
 
