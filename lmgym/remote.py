@@ -159,7 +159,8 @@ class RemoteEnv(TextEnv):
             self.observation_space = wire.read_space(said["observation_space"])
             self.action_space = wire.read_space(said["action_space"])
             self.max_turns, self.roles = said["max_turns"], tuple(said["roles"])
-            self._fidelity, modes = dict(said["fidelity"]), list(said["render_modes"])
+            self._fidelity, self.metadata = dict(said["fidelity"]), dict(said["metadata"])
+            modes = list(self.metadata["render_modes"])
             self._connection.max_request_bytes = int(said["limits"]["request_bytes"])
         except (KeyError, TypeError, ValueError) as error:
             raise UsageError(f"{self._connection.url} describes no game: {error!r}") from error
@@ -167,7 +168,6 @@ class RemoteEnv(TextEnv):
         self.tokenizer, self.preset, self.keep = rules.tokenizer, rules.preset, rules.keep
         self.data_episodes, self.evaluation_episodes = rules.data_episodes, rules.evaluation_episodes
         self.reference, self._starts = rules.reference, rules.official_starts
-        self.metadata = {"render_modes": modes}
         if render_mode is not None and render_mode not in modes:
             raise UsageError(f"the game at {self._connection.url} cannot be rendered as text")
         self.render_mode = render_mode

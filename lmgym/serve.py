@@ -49,6 +49,15 @@ logger = logging.getLogger("lmgym.serve")
 BODY_TIMEOUT = 30.0
 KEEP_ALIVE_SECONDS = 120
 SHUTDOWN_SECONDS = 3
+REFUSAL_HEADERS = {
+    401: {"WWW-Authenticate": "Bearer", "Connection": "close"},
+    403: {"Connection": "close"},
+    408: {"Connection": "close"},
+    413: {"Connection": "close"},
+    429: {"Retry-After": "10"},
+    503: {"Retry-After": "5"},
+}
+"""Who sends what is not read is not listened to any longer."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +141,10 @@ class Workers:
                 loop.call_soon_threadsafe(deliver, *outcome)
 
         threading.Thread(target=work, daemon=True).start()
-        return await future
+        try:
+            return await future
+        except asyncio.CancelledError:  # uvicorn's last word to those who are still at work when the server ends
+            raise Refusal(503, "ending", "the server has ended") from None
 
 
 class Service:
@@ -200,7 +212,7 @@ class Service:
     async def _open(self, request: Request) -> Response:
         body = await self._body(request, "seed", "options", "render")
         start = {"seed": _seed(body), "options": _options(body), "render": _flag(body, "render")}
-        if start["render"] and not self.description["render_modes"]:
+        if start["render"] and not self.description["metadata"]["render_modes"]:
             raise Refusal(400, "bad_value", "the game cannot be rendered as text")
         return answered(await self._workers.run(partial(self.sessions.open, **start)), 201)
 
@@ -309,9 +321,8 @@ def answered(content: Answer, status: int = 200, headers: Mapping[str, str] | No
 
 def refused(refusal: Refusal) -> Response:
     """Return the answer that says why there is none."""
-    headers = {401: {"WWW-Authenticate": "Bearer"}, 429: {"Retry-After": "10"}, 503: {"Retry-After": "5"}}
     error = {"code": refusal.code, "message": refusal.message}
-    return answered({"error": error}, refusal.status, headers.get(refusal.status))
+    return answered({"error": error}, refusal.status, REFUSAL_HEADERS.get(refusal.status))
 
 
 async def _refused(_: Request, refusal: Exception) -> Response:

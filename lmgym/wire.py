@@ -52,7 +52,7 @@ def _no_json(name: str) -> Any:
 
 def described(env: gymnasium.Env, env_id: str, env_kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """Return, for JSON, all that a client has to know of a game before it plays."""
-    rules = asdict(contract(env))
+    rules, modes = asdict(contract(env)), env.metadata.get("render_modes", [])
     return {
         "protocol": PROTOCOL,
         "lmgym": lmgym.__version__,
@@ -61,10 +61,10 @@ def described(env: gymnasium.Env, env_id: str, env_kwargs: Mapping[str, Any]) ->
         "contract": {**rules, "official_starts": [jsonable(start) for start in rules["official_starts"]]},
         "max_turns": turn_limit(env),
         "roles": [role for role in ROLES if plays_itself(env, role)],
-        "fidelity": fidelity(env),
+        "fidelity": jsonable(fidelity(env)),
         "observation_space": _space_to_json(env.observation_space),
         "action_space": _space_to_json(env.action_space),
-        "render_modes": [mode for mode in env.metadata.get("render_modes", []) if mode == "ansi"],
+        "metadata": {**jsonable(env.metadata), "render_modes": [mode for mode in modes if mode == "ansi"]},
     }
 
 

@@ -188,7 +188,7 @@ class Waiting(Echo):
 class Held(Echo):
     """Does not answer `hold` before it is let go, and has a map."""
 
-    metadata = {"render_modes": ["ansi"]}  # noqa: RUF012
+    metadata = {"render_modes": ["ansi"], "render_fps": 4}  # noqa: RUF012
     entered = threading.Event()
     let_go = threading.Event()
 

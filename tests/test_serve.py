@@ -15,6 +15,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from email.message import Message
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ def start() -> Iterator[Serve]:
         yield begin
 
 
-def ask(url: str, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any, Mapping[str, str]]:
+def ask(url: str, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any, Message]:
     """Send a request as any program might, and return status, JSON and headers."""
     data = body if isinstance(body, bytes) else None if body is None else json.dumps(body).encode()
     sent = {"Content-Type": "application/json", **{name.replace("_", "-"): value for name, value in headers.items()}}
@@ -64,13 +65,13 @@ def ask(url: str, method: str, path: str, body: Any = None, **headers: str) -> t
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(request, timeout=10) as answer:
-            return answer.status, json.load(answer), dict(answer.headers)
+            return answer.status, json.load(answer), answer.headers
     except urllib.error.HTTPError as refusal:
         with refusal:
-            return refusal.status, json.load(refusal), dict(refusal.headers)
+            return refusal.status, json.load(refusal), refusal.headers
 
 
-def code_of(answer: tuple[int, Any, Mapping[str, str]]) -> tuple[int, str]:
+def code_of(answer: tuple[int, Any, Message]) -> tuple[int, str]:
     status, body, _ = answer
     assert body["error"]["message"]
     return status, body["error"]["code"]
@@ -85,7 +86,11 @@ def played(agent: Any, env_id: str, env_kwargs: dict[str, Any], starts: Sequence
 # ---- The same games ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("env_id", [*game_ids(), ECHO, FOREIGN])
+# Endgames build tables that take most of a minute, once in a run of the tests.
+SERVED = [pytest.param(env_id, marks=[pytest.mark.slow] * (env_id == "lmgym/Endgames-v0")) for env_id in game_ids()]
+
+
+@pytest.mark.parametrize("env_id", [*SERVED, ECHO, FOREIGN])
 def test_a_served_game_declares_and_plays_the_same(env_id: str, start: Serve) -> None:
     here, there = make_env(env_id), {"url": start(env_id)}
     far = make_env(REMOTE, there)
@@ -401,6 +406,7 @@ def test_a_game_that_fails_ends_alone(start: Serve) -> None:
     ]
 
 
+@pytest.mark.filterwarnings("ignore:.*reward is a")  # of Gymnasium, about the infinite one
 @pytest.mark.parametrize(("action", "reason"), [("exit", "SystemExit: 3"), ("more", "the reward is inf")])
 def test_the_server_outlives_its_games(action: str, reason: str, start: Serve) -> None:
     url = start(RUDE, max_sessions=1)
