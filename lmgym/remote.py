@@ -114,6 +114,7 @@ class RemoteEnv(TextEnv):
         url: address of the server, http://127.0.0.1:8000.
         token: what the server asks for; the environment variable LMGYM_TOKEN if left out. It is sent to `url`.
         timeout: seconds that a turn may take.
+        game: id of the game that has to be served there, which also puts it into the records of games.
     What differs from the game itself:
         `info` holds what JSON can hold, with lists for tuples. A game is truncated only where it is not terminated,
         too. A step after the end of a game raises. What goes wrong raises RemoteError; after that, and where the
@@ -126,7 +127,12 @@ class RemoteEnv(TextEnv):
     secrets = MappingProxyType({"token": f"set the environment variable {wire.TOKEN_VARIABLE} instead"})
 
     def __init__(
-        self, url: str = "", token: str | None = None, timeout: float = 300.0, render_mode: str | None = None
+        self,
+        url: str = "",
+        token: str | None = None,
+        timeout: float = 300.0,
+        game: str | None = None,
+        render_mode: str | None = None,
     ) -> None:
         if not url:
             raise UsageError("where is the game served? url=http://127.0.0.1:8000 (lmgym serve ENV)")
@@ -138,6 +144,8 @@ class RemoteEnv(TextEnv):
         weakref.finalize(self, self._connection.close)
         self._described = self._description()
         self._connection.close()  # Many are made only to hear what the game declares.
+        if game is not None and game != self._described.get("env_id"):
+            raise UsageError(f"{url} does not serve {game} but {self._described.get('env_id')}")
         self._declare(render_mode)
 
     def _description(self) -> dict[str, Any]:

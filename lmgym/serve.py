@@ -135,7 +135,7 @@ class Workers:
         def work() -> None:
             try:
                 outcome: tuple[Answer | None, BaseException | None] = call(), None
-            except Exception as error:
+            except BaseException as error:
                 outcome = None, error
             with contextlib.suppress(RuntimeError):  # the server ended meanwhile
                 loop.call_soon_threadsafe(deliver, *outcome)
@@ -169,7 +169,7 @@ class Service:
             "idle_seconds": settings.idle_seconds,
             "request_bytes": settings.max_request_bytes,
         }
-        self.description = {**wire.described(env, env_id, kwargs), "limits": limits}
+        self.description = {**wire.description(env, env_id, kwargs), "limits": limits}
         env.close()
         self.sessions = Sessions(make, limit=settings.max_sessions, idle_seconds=settings.idle_seconds, clock=clock)
         self.left_open = 0
@@ -211,28 +211,31 @@ class Service:
 
     async def _open(self, request: Request) -> Response:
         body = await self._body(request, "seed", "options", "render")
-        start = {"seed": _seed(body), "options": _options(body), "render": _flag(body, "render")}
-        if start["render"] and not self.description["metadata"]["render_modes"]:
+        render = _flag(body, "render")
+        if render and not self.description["metadata"]["render_modes"]:
             raise Refusal(400, "bad_value", "the game cannot be rendered as text")
-        return answered(await self._workers.run(partial(self.sessions.open, **start)), 201)
+        call = partial(self.sessions.open, seed=_whole(body, "seed"), options=_options(body), render=render)
+        return answered(await self._workers.run(call), 201)
 
     async def _reset(self, request: Request) -> Response:
         body = await self._body(request, "seed", "options", "number")
-        start = {"seed": _seed(body), "options": _options(body), "number": _number(body)}
-        return await self._in_session(request, partial(self.sessions.reset, **start))
+        seed, number = _whole(body, "seed"), _whole(body, "number")
+        call = partial(self.sessions.reset, seed=seed, options=_options(body), number=number)
+        return await self._in_session(request, call)
 
     async def _step(self, request: Request) -> Response:
         body = await self._body(request, "action", "number")
         action = body.get("action")
         if not isinstance(action, str):
             raise Refusal(400, "bad_value", '"action" is missing or no string')
-        return await self._in_session(request, partial(self.sessions.step, action=action, number=_number(body)))
+        call = partial(self.sessions.step, action=action, number=_whole(body, "number"))
+        return await self._in_session(request, call)
 
     async def _role(self, request: Request) -> Response:
         role = request.path_params["role"]
         if role not in wire.ROLES:
             raise HTTPException(404)
-        number = _number(await self._body(request, "number"))
+        number = _whole(await self._body(request, "number"), "number")
         return await self._in_session(request, partial(self.sessions.ask, role=role, number=number))
 
     async def _choices(self, request: Request) -> Response:
@@ -338,14 +341,6 @@ async def _not_found(request: Request, error: Exception) -> Response:
 
 async def _broken(_: Request, error: Exception) -> Response:
     return refused(Refusal(500, "server_error", f"the server failed: {type(error).__name__}"))
-
-
-def _seed(body: Mapping[str, Any]) -> int | None:
-    return _whole(body, "seed")
-
-
-def _number(body: Mapping[str, Any]) -> int | None:
-    return _whole(body, "number")
 
 
 def _whole(body: Mapping[str, Any], name: str) -> int | None:

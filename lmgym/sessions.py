@@ -84,7 +84,7 @@ class Sessions:
                 with self._making:
                     session.env = self._make(render)
                 answer = _reset(session, seed, options)
-                session.gone = False
+                session.gone = name not in self._sessions  # the server may have ended
                 return {"session": name, **answer}
         except BaseException:
             with self._table:

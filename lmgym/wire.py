@@ -50,7 +50,7 @@ def _no_json(name: str) -> Any:
     raise ValueError(f"{name} is no JSON")
 
 
-def described(env: gymnasium.Env, env_id: str, env_kwargs: Mapping[str, Any]) -> dict[str, Any]:
+def description(env: gymnasium.Env, env_id: str, env_kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """Return, for JSON, all that a client has to know of a game before it plays."""
     rules, modes = asdict(contract(env)), env.metadata.get("render_modes", [])
     return {
@@ -69,7 +69,7 @@ def described(env: gymnasium.Env, env_id: str, env_kwargs: Mapping[str, Any]) ->
 
 
 def read_contract(said: Mapping[str, Any]) -> Contract:
-    """Read the contract of a game that was described. Raises KeyError, TypeError or ValueError where it is none."""
+    """Read the contract of a game from its description. Raises KeyError, TypeError or ValueError where it is none."""
     values = {field.name: said[field.name] for field in fields(Contract)}
     scale = values["reference"]
     if scale is not None:

@@ -198,7 +198,7 @@ class Held(Echo):
             self.let_go.wait(10)
         return super().step(action)
 
-    def render(self) -> str:  # type: ignore[override]
+    def render(self) -> str:
         return f"[{self._shown}]"
 
 
@@ -212,8 +212,8 @@ class Rude(Echo):
     def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
         if action == "exit":
             raise SystemExit(3)
-        observation, reward, *rest = super().step(action)
-        return observation, float("inf") if action == "more" else reward, *rest  # type: ignore[return-value]
+        observation, reward, terminated, truncated, info = super().step(action)
+        return observation, float("inf") if action == "more" else reward, terminated, truncated, info
 
 
 class FailingFarAway(Failing):

@@ -68,7 +68,7 @@ def ask(url: str, method: str, path: str, body: Any = None, **headers: str) -> t
             return answer.status, json.load(answer), answer.headers
     except urllib.error.HTTPError as refusal:
         with refusal:
-            return refusal.status, json.load(refusal), refusal.headers
+            return refusal.code, json.load(refusal), refusal.headers
 
 
 def code_of(answer: tuple[int, Any, Message]) -> tuple[int, str]:
@@ -313,6 +313,16 @@ def test_idle_sessions_expire(start: Serve) -> None:
     env.close()
 
 
+def test_nobody_has_to_ask_for_sessions_to_expire() -> None:
+    service = Service(ECHO, {}, ServeSettings(port=0, idle_seconds=0.2))
+    with serving(service) as url:
+        assert ask(url, "POST", "/v1/sessions")[0] == 201
+        deadline = time.monotonic() + 10
+        while len(service.sessions) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert len(service.sessions) == 0
+
+
 def test_sessions_by_themselves() -> None:
     made: list[gymnasium.Env] = []
     closed: list[gymnasium.Env] = []
@@ -502,6 +512,14 @@ def test_strange_servers(start: Serve) -> None:
 
 
 # ---- As a user --------------------------------------------------------------------------------------------
+
+
+def test_the_game_may_be_named(start: Serve) -> None:
+    there = {"url": start("lmgym/POMaze-v0", {"maze": "umaze"}), "game": "lmgym/POMaze-v0"}
+    env: Any = make_env(REMOTE, there).unwrapped
+    assert env.served == ("lmgym/POMaze-v0", {"maze": "umaze"})
+    with pytest.raises(UsageError, match="does not serve lmgym/FOMaze-v0 but lmgym/POMaze-v0"):
+        make_env(REMOTE, {**there, "game": "lmgym/FOMaze-v0"})
 
 
 def test_a_policy_is_evaluated_as_at_home(
