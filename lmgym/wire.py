@@ -23,6 +23,7 @@ TOKEN_VARIABLE = "LMGYM_TOKEN"
 """Environment variable that holds the token, for server and client."""
 
 ROLES = ("behaviour", "expert")
+SCORES = ("min", "data", "best")
 _SURROGATE_PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 
 
@@ -53,6 +54,8 @@ def _no_json(name: str) -> Any:
 def description(env: gymnasium.Env, env_id: str, env_kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """Return, for JSON, all that a client has to know of a game before it plays."""
     rules, modes = asdict(contract(env)), env.metadata.get("render_modes", [])
+    if rules["reference"] is not None:
+        rules["reference"] |= {name: rules["reference"][name]._asdict() for name in SCORES}
     return {
         "protocol": PROTOCOL,
         "lmgym": lmgym.__version__,
@@ -73,8 +76,7 @@ def read_contract(said: Mapping[str, Any]) -> Contract:
     values = {field.name: said[field.name] for field in fields(Contract)}
     scale = values["reference"]
     if scale is not None:
-        # A named tuple is a list in JSON.
-        scale = Reference(**{**scale, **{name: Score(*scale[name]) for name in ("min", "data", "best")}})
+        scale = Reference(**{**scale, **{name: Score(**scale[name]) for name in SCORES}})
     if values["history"] is not None and not isinstance(values["history"], int):
         raise TypeError("history is no number")
     for name in ("max_reply_chars", "data_episodes", "evaluation_episodes"):
