@@ -31,6 +31,7 @@ SUMMARY = {
     "leaderboard verify": "play an entry's evaluation again and compare",
     "leaderboard submit": "make entries of an agent of your own",
     "leaderboard references": "measure again what scores are measured against",
+    "serve": "serve a game over HTTP",
 }
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from lmgym.env import imported, listed_choices, make_env, plays_itself
 from lmgym.errors import UsageError, unknown
-from lmgym.rollout import Agent, Game, Reply, described
+from lmgym.rollout import Agent, Game, Reply, described, for_each
 
 SCRIPTED = ("random", "behaviour", "expert", "human")
 
@@ -27,7 +27,7 @@ class ScriptedAgent:
 
     def act(self, games: Sequence[Game]) -> list[Reply]:
         """Return the function's choice for each game; an exception ends the game it was raised in."""
-        return [self._act(game) for game in games]
+        return for_each(self._act, games)
 
     def _act(self, game: Game) -> Reply:
         try:

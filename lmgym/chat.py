@@ -25,7 +25,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from lmgym.episode import storable
-from lmgym.errors import UsageError, unknown
+from lmgym.errors import UsageError, require_address, unknown
 from lmgym.files import cache_folder, replacing
 
 Message = Mapping[str, str]
@@ -165,16 +165,7 @@ def split_address(name: str) -> tuple[str, str]:
 
 
 def _require_plain(url: str) -> None:
-    try:
-        parts = urllib.parse.urlsplit(url)
-        sound = bool(parts.hostname) and (parts.port is None or parts.port > 0)
-    except ValueError:
-        sound = False
-    if not sound:
-        raise UsageError(f"{url!r} is no address of a server; it looks like http://127.0.0.1:8000/v1")
-    if "@" in parts.netloc or parts.query or parts.fragment:
-        # It would end in the records of every game.
-        raise UsageError("an address holds neither name, password nor query; a key belongs in OPENAI_API_KEY")
+    require_address(url, "http://127.0.0.1:8000/v1", "a key belongs in OPENAI_API_KEY")
 
 
 def cleaned(messages: Sequence[Message]) -> list[dict[str, str]]:

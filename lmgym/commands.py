@@ -353,6 +353,59 @@ class Play:
 
 
 @dataclass(frozen=True)
+class Serve:
+    """Serve a game over HTTP, to agents and trainers elsewhere; Ctrl-C ends it.
+
+    There it is played as lmgym/Remote-v0 --env-args url=http://127.0.0.1:8000, or by any program that speaks JSON.
+    """
+
+    env: tyro.conf.Positional[str]
+    """Id of the game."""
+    host: str = "127.0.0.1"
+    """Address to listen at. Any but this machine's own takes a token; 0.0.0.0 listens to everybody, unencrypted."""
+    port: int = 8000
+    """Port to listen at; 0 takes a free one."""
+    token: str | None = None
+    """What clients must know; LMGYM_TOKEN if left out, which other users of the machine cannot see. Where one is
+    needed and none is given, one is made and printed."""
+    max_sessions: int = 256
+    """Games at a time, all clients together."""
+    idle_minutes: float = 30.0
+    """A session that nobody used for so long is closed."""
+    max_request_kib: int = 4096
+    """Longest request, in units of 1,024 bytes."""
+    threads: int = 64
+    """Turns that are computed at a time; 1 for a game whose code cannot bear threads."""
+    env_args: EnvArgs = ()
+    """Arguments of the game: maze=umaze ..."""
+
+    def run(self) -> int:
+        try:
+            from lmgym.serve import ServeSettings, Service, is_loopback, new_token, run
+        except ImportError as error:
+            raise UsageError(f"lmgym serve needs packages (pip install 'lmgym[serve]'): {error}") from None
+
+        from lmgym.wire import TOKEN_VARIABLE
+
+        token = self.token if self.token is not None else (os.environ.get(TOKEN_VARIABLE) or None)
+        made = token is None and not is_loopback(self.host)
+        settings = ServeSettings(
+            host=self.host,
+            port=self.port,
+            token=new_token() if made else token,
+            max_sessions=self.max_sessions,
+            idle_seconds=60 * self.idle_minutes,
+            max_request_bytes=1024 * self.max_request_kib,
+            threads=self.threads,
+        )
+        if made:
+            print(f"token, shown this once (clients: {TOKEN_VARIABLE}): {settings.token}", flush=True)
+        closed = run(Service(self.env, parsed(self.env_args), settings), lambda line: print(line, flush=True))
+        print(f"\nended; open sessions closed: {closed}")
+        return 0
+
+
+@dataclass(frozen=True)
 class TrainOptions:
     """What every training run is told."""
 
@@ -545,4 +598,5 @@ COMMANDS: dict[str, type] = {
     "tune": Tune,
     "play": Play,
     "inspect": Inspect,
+    "serve": Serve,
 }

@@ -108,7 +108,7 @@ class _Table:
     def open(self, fresh: Sequence[tuple[int, Start]], done: dict[int, Episode]) -> None:
         for index, start in fresh:
             self.games[index] = Game(self._environment(), start)
-        resets = self._at_once([partial(_reset, self.games[index]) for index, _ in fresh])
+        resets = for_each(_reset, [self.games[index] for index, _ in fresh])
         for (index, _), (turn, info, error) in zip(fresh, resets, strict=True):
             game = self.games[index]
             self._info[index] = info
@@ -130,13 +130,9 @@ class _Table:
                 self._end(index, done, error=f"agent: {reply.error}")
             else:
                 acting.append((index, game, reply))
-        steps = self._at_once([partial(_step, game, reply) for _, game, reply in acting])
+        steps = for_each(_step, [game for _, game, _ in acting], [reply for _, _, reply in acting])
         for (index, game, _), step in zip(acting, steps, strict=True):
             self._take(index, game, step, done)
-
-    def _at_once(self, calls: Sequence[Callable[[], Any]]) -> list[Any]:
-        env = next((game.env for game in self.games.values()), None)
-        return side_by_side(calls) if env is not None and is_remote(env) else [call() for call in calls]
 
     def _take(self, index: int, game: Game, step: "_Step", done: dict[int, Episode]) -> None:
         game.turns += step.turns
@@ -204,6 +200,13 @@ def _step(game: Game, reply: Reply) -> _Step:
         return _Step((action,), {}, error=f"environment: {described(error)}")
 
 
+def for_each(call: Callable[..., Any], games: Sequence[Game], *more: Sequence[Any]) -> list[Any]:
+    """Return what `call` makes of each game (and what goes with it), side by side where games wait for something
+    outside."""
+    calls = [partial(call, *given) for given in zip(games, *more, strict=True)]
+    return side_by_side(calls) if games and is_remote(games[0].env) else [each() for each in calls]
+
+
 def side_by_side(calls: Sequence[Callable[[], Any]]) -> list[Any]:
     """Make all calls at the same time, each in a thread, and return their results in order.
 
@@ -231,7 +234,7 @@ def side_by_side(calls: Sequence[Callable[[], Any]]) -> list[Any]:
     return [result for result, _ in outcomes]
 
 
-def described(error: Exception) -> str:
+def described(error: BaseException) -> str:
     """Return an exception as one short line."""
     return f"{type(error).__name__}: {error}".rstrip(": ").partition("\n")[0][:500]
 

@@ -10,9 +10,9 @@ import lmgym  # noqa: F401 (registers the games)
 from lmgym.check import RULES, check, odd_actions
 from lmgym.env import AnyText, contract, fidelity, listed_choices, make_env
 from lmgym.errors import UsageError
-from lmgym.tasks import list_tasks
+from lmgym.tasks import game_ids, list_tasks
 
-OURS = sorted(env_id for env_id in gymnasium.registry if env_id.startswith("lmgym/"))
+OURS = game_ids()
 
 
 @pytest.mark.parametrize("env_id", OURS)
