@@ -59,8 +59,8 @@ FOOT = """\
 lmgym leaderboard table --entries runs/leaderboard-full/entries --out runs/leaderboard-full
 ```
 
-A run makes entries and page of its own below `runs/`. `lmgym leaderboard verify ENTRY` plays an entry's evaluation again
-and says, game by game, whether its numbers hold.
+A run makes entries and page of its own below `runs/`. `lmgym leaderboard verify ENTRY` plays the evaluation of an entry
+again and says, game by game, whether its numbers hold.
 
 ## How to send an agent in
 
