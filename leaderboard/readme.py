@@ -150,19 +150,18 @@ def published_score(published: Published, mark: str = "†") -> str:
 
 
 def _missing(board: Board) -> str:
-    """Return in words which cells are empty."""
-    missing = board.missing
+    """Return in words which cells are empty: whole rows first, then by agent."""
     total = len(board.rows) * len([*METHODS, *SCRIPTED])
-    if not missing:
+    if not board.missing:
         return f"All {total} cells are filled."
+    bare = [row.task for row in board.rows if not row.cells]
     by_agent: dict[str, list[str]] = {}
-    for task, agent in missing:
-        by_agent.setdefault(board.titles[agent], []).append(TITLES[task])
-    count = len(board.rows)
-    listed = [
-        f"{agent} ({'all games' if len(tasks) == count else ', '.join(tasks)})" for agent, tasks in by_agent.items()
-    ]
-    return f"{len(missing)} of {total} cells are empty, because nobody has made their entries yet: {'; '.join(listed)}."
+    for task, agent in board.missing:
+        if task not in bare:
+            by_agent.setdefault(board.titles[agent], []).append(TITLES[task])
+    listed = [f"all of {', '.join(TITLES[task] for task in bare)}"] if bare else []
+    listed += [f"{agent} on {', '.join(tasks)}" for agent, tasks in by_agent.items()]
+    return f"{len(board.missing)} of {total} cells are empty because their entries are not made: {'; '.join(listed)}."
 
 
 def _details(row: Row, boards: Mapping[str, Board]) -> list[str]:
@@ -189,7 +188,7 @@ def _detail(row: Row, cell: Cell, digits: int) -> list[str]:
         return f"{interval.mean:.{digits}f} {bracketed(interval, digits)}{one_seed}"
 
     mean = _emphasis(cell, f"{cell.mean_return.mean:.{digits}f}")
-    failed = f", {cell.errors} failed" if cell.errors else ""
+    lost = f", {cell.errors} failed" if cell.errors else ""
     published = row.published.get(cell.agent)
     theirs = "" if published is None or published.raw_return is None else f"{published.raw_return:g}"
     return [
@@ -199,7 +198,7 @@ def _detail(row: Row, cell: Cell, digits: int) -> list[str]:
         shown(cell.success, 3),
         f"{cell.invalid_rate:.2%}",
         shown(cell.improvement, 2),
-        f"{cell.num_seeds} x {cell.episodes:,}{failed}",
+        f"{cell.num_seeds}\u00a0x\u00a0{cell.episodes:,}{lost}",
         *([theirs] if row.published else []),
     ]
 

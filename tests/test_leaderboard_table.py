@@ -73,13 +73,14 @@ def test_the_readme_says_what_a_cell_is(entries: Path, tmp_path: Path) -> None:
     assert "1 game failed" in main
     assert "79 of 90 cells are empty" in main  # 9 on the maze and 2 on the house are not
     assert "ppo" not in main
-    assert "PPO (PO Maze, FO Text-Nav, " in main
+    assert "not made: all of PO Maze, PO Text-Nav, Wordle, Chess, " in main
+    assert "; PPO on FO Text-Nav; " in main
     assert "Order, against the published one: FO Maze " in main
     assert "FO Text-Nav" not in main.partition("published one: ")[2].partition("\n")[0], "two methods have no order"
     assert "FO Maze, BC: the raw return -72.1 gives 57.2" in rest
     assert "`lmgym/FOMaze-v0`. Return: worst -100 (100 moves that never reach the goal)" in rest
-    assert "| 3 x 4 |" in rest
-    assert "1 x 4, 1 failed" in rest
+    assert "| 3\u00a0x\u00a04 |" in rest
+    assert "1\u00a0x\u00a04, 1 failed" in rest
     assert "]¹" in rest, "one training seed is marked"
     assert "lmgym leaderboard run --preset full" in rest
 
