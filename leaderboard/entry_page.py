@@ -14,6 +14,9 @@ from lmgym.scores import Interval, Reference
 
 Lines = list[tuple[str, str]]
 
+# What people call the parts of a recipe's settings.
+PARTS = {"method": "training", "start": "training of the clone it starts from"}
+
 
 def values_of(entry: Entry, scale: Reference | None) -> dict[str, Any]:
     """Return the values that the template needs of an entry; `scale` is None for a game without one."""
@@ -167,7 +170,7 @@ def _setting_parts(recipe: Mapping[str, Any]) -> Iterator[tuple[str, Lines]]:
         yield "other settings", flat(single)
     for name, value in recipe["settings"].items():
         if isinstance(value, Mapping) and value:
-            yield name, flat(value)
+            yield PARTS.get(name, name), flat(value)
 
 
 def _trials(recipe: Mapping[str, Any]) -> dict[str, Any]:
