@@ -7,7 +7,7 @@ JOBS ?= 2
 .PHONY: demo test test-fast check format bench clean
 
 demo: $(VENV)/.core
-	OMP_WAIT_POLICY=PASSIVE $(RUN) -m lmgym.leaderboard.demo
+	$(RUN) -m lmgym leaderboard run --preset quick
 
 test: $(VENV)/.dev
 	$(RUN) -m pytest -n $(JOBS) --dist worksteal
@@ -29,7 +29,7 @@ bench: $(VENV)/.dev
 	$(RUN) benchmarks/stages.py
 
 clean:
-	rm -rf $(VENV) build *.egg-info runs/demo
+	rm -rf $(VENV) build *.egg-info runs/leaderboard-quick
 
 $(VENV)/.core: pyproject.toml constraints.txt
 	test -x $(RUN) || $(PYTHON) -m venv $(VENV)

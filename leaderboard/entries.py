@@ -5,7 +5,7 @@ An entry is a folder `<task>/<agent>/seed-<n>/`:
 recipe.json          what was done, and under `made` what varies between repeats: time, memory, hardware, versions
 episodes.jsonl.gz    one line per evaluation game, in order (`EpisodeLine`)
 games.jsonl.gz       three of the games turn by turn: best, middle and worst by return (`Replay`)
-curve.jsonl.gz       the training's metrics, without its speed; absent for agents that were not trained here
+curve.jsonl.gz       the training's metrics, thinned, without its speed; absent for agents that were not trained here
 
 The recipe holds the checksums of the other files and one of itself, so that an entry that was edited by hand is
 refused. Two entries share a cell of a table only if they were made on the same game: the same arguments and the same
@@ -179,7 +179,8 @@ class Entry:
 
     @cached_property
     def curve(self) -> list[dict[str, Any]]:
-        """The lines of the training's metrics, in order; empty for an agent that was not trained here."""
+        """Lines of the training's metrics, in order, `tokens` counted from its start; empty for an agent that was not
+        trained here."""
         return _lines(self.folder / CURVE) if CURVE in self.recipe["files"] else []
 
     @property

@@ -30,19 +30,21 @@ ENTRIES, OUT = Path("leaderboard/entries"), Path("leaderboard")
 def table(entries: Path = ENTRIES, out: Path = OUT) -> int:
     """Write the tables of all entries and print them. Returns the exit status. Raises UsageError where an entry is
     damaged, edited or stale, and where a cell's entries do not belong together."""
-    found = list(_entries(entries))
+    found = _entries(entries, out)
     made = boards(found)
     for name, text in rendered(made, found).items():
         with replacing(out / name) as partial:
             partial.write_text(text, encoding="utf-8", newline="")
     print_boards(made.values())
+    if not found:
+        print(f"There are no entries in {entries}.")
     print(out / "README.md")
     return 0
 
 
 def check(entries: Path = ENTRIES, out: Path = OUT) -> list[str]:
     """Return the names of the files that `table` would change."""
-    found = list(_entries(entries))
+    found = _entries(entries, out)
     files = {out / name: text for name, text in rendered(boards(found), found).items()}
     return [str(path) for path, text in files.items() if not path.is_file() or path.read_bytes() != text.encode()]
 
@@ -52,11 +54,11 @@ def rendered(made: Mapping[str, Board], entries: Sequence[Entry]) -> dict[str, s
     return {"README.md": readme(made, entries), "table.csv": as_csv(made.values()), "table.tex": latex(made)}
 
 
-def _entries(folder: Path) -> Iterable[Entry]:
-    # No folder is no entries in a fresh checkout, and a slip elsewhere.
-    if not folder.is_dir() and folder != ENTRIES:
+def _entries(folder: Path, out: Path) -> list[Entry]:
+    # Beside the tables, no folder means no entries yet; elsewhere it is a slip.
+    if not folder.is_dir() and folder.parent != out:
         raise UsageError(f"there is no folder {folder}")
-    return find_entries(folder)
+    return list(find_entries(folder))
 
 
 def as_csv(made: Iterable[Board]) -> str:

@@ -8,6 +8,7 @@ import re
 import sys
 import typing
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,12 @@ SUMMARY = {
     "eval": "evaluate an agent on a game",
     "play": "play a game, or watch an agent play it",
     "inspect": "show what a policy thought of each token of a game",
+    "leaderboard run": "train, tune and evaluate a matrix of games, methods and seeds",
+    "leaderboard table": "make the tables from the entries",
+    "leaderboard page": "make the site from the entries",
+    "leaderboard verify": "play an entry's evaluation again and compare",
+    "leaderboard submit": "make entries of an agent of your own",
+    "leaderboard references": "measure again what scores are measured against",
 }
 
 
@@ -62,12 +69,11 @@ def _run(words: list[str]) -> int:
         return 0
     if words[0] == "train":
         return _run_train(words[1:])
-    name = " ".join(words[:2]) if words[0] == "data" else words[0]
+    name = " ".join(words[:2]) if words[0] in ("data", "leaderboard") else words[0]
     if name not in SUMMARY:
         raise unknown("command", name, SUMMARY)
-    from lmgym.commands import COMMANDS
-
-    return _parsed(name, COMMANDS[name], words[len(name.split()) :]).run()
+    module = import_module(f"lmgym.{words[0]}.commands" if words[0] == "leaderboard" else "lmgym.commands")
+    return _parsed(name, module.COMMANDS[name], words[len(name.split()) :]).run()
 
 
 def _run_train(words: list[str]) -> int:
@@ -86,7 +92,7 @@ def _run_train(words: list[str]) -> int:
 def _print_help() -> None:
     print("usage: lmgym COMMAND [options]\n\nThe gym for multi-turn reinforcement learning with language models.\n")
     for name, summary in SUMMARY.items():
-        print(f"  {name:<18}{summary}")
+        print(f"  {name:<24}{summary}")
     print("\nOptions of a command: lmgym COMMAND --help")
 
 

@@ -284,15 +284,19 @@ class Tune:
     """Print JSON."""
 
     def run(self) -> int:
+        from lmgym.env import contract_of
         from lmgym.policy import Policy, best_device
         from lmgym.progress import progress
+        from lmgym.run import read_record
         from lmgym.tasks import print_trials
         from lmgym.tune import grid, tune, tuning_episodes
 
         if self.threads is not None:
             set_threads(self.threads)
         policy = Policy.from_pretrained(self.run_folder).to(best_device())
-        count = tuning_episodes(self.run_folder) if self.episodes is None else self.episodes
+        recipe = read_record(self.run_folder)["recipe"]
+        usual = tuning_episodes(contract_of(recipe["env_id"], recipe["env_kwargs"]))
+        count = usual if self.episodes is None else self.episodes
         with progress("tune", count * len(grid(policy))) as bar:
             trials = tune(
                 self.run_folder,

@@ -1,7 +1,8 @@
 """Progress bars and messages for people, on standard error, so that standard output stays for results."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TypeVar
 
 from rich.console import Console
@@ -11,6 +12,20 @@ Item = TypeVar("Item")
 
 console = Console(stderr=True)
 
+# Told of each step of a bar: label, how many are done, how many there are.
+Listener = Callable[[str, int, int], None]
+_listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
+
+
+@contextmanager
+def reported_to(listener: Listener) -> Iterator[None]:
+    """Within the block, bars tell `listener` how far they are instead of being shown."""
+    token = _listener.set(listener)
+    try:
+        yield
+    finally:
+        _listener.reset(token)
+
 
 class Bar:
     """One line of progress."""
@@ -18,10 +33,17 @@ class Bar:
     def __init__(self, bars: Progress, label: str, total: int, done: int) -> None:
         self._bars = bars
         self._task = bars.add_task(label, total=total, completed=done, facts="")
+        self._tell()
 
     def advance(self) -> None:
         """One more is done."""
         self._bars.advance(self._task)
+        self._tell()
+
+    def _tell(self) -> None:
+        listener, task = _listener.get(), self._bars.tasks[self._task]
+        if listener is not None:
+            listener(str(task.description), int(task.completed), int(task.total or 0))
 
     def describe(self, **facts: float) -> None:
         """Show numbers behind the bar."""
@@ -43,7 +65,9 @@ def progress(label: str, total: int, done: int = 0, *, show: bool = True) -> Ite
         MofNCompleteColumn(),
         TextColumn("{task.fields[facts]}"),
     ]
-    with Progress(*columns, TimeRemainingColumn(), console=console, disable=not show) as bars:
+    with Progress(
+        *columns, TimeRemainingColumn(), console=console, disable=not show or _listener.get() is not None
+    ) as bars:
         yield Bar(bars, label, total, done)
 
 

@@ -2,7 +2,9 @@
 
 import os
 import platform
+import resource
 import subprocess
+import sys
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -49,5 +51,21 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": versions,
         "machine": platform.machine(),
+        "processor": processor(),
         "cores": os.cpu_count(),
     }
+
+
+def processor() -> str | None:
+    """Return the name of the processor, None where the system does not tell."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or None
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), None)
+
+
+def peak_memory_mib() -> int:
+    """Return the most memory that this process has held so far, in MiB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (1 << 20 if sys.platform == "darwin" else 1 << 10))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lmgym.decoding import Decoding
-from lmgym.env import contract_of
+from lmgym.env import Contract, contract_of
 from lmgym.errors import UsageError
 from lmgym.evaluate import default_episodes, evaluate
 from lmgym.files import sha256, write_json
@@ -65,10 +65,9 @@ def tuned_decoding(folder: Path) -> Decoding:
     return settings
 
 
-def tuning_episodes(folder: Path) -> int:
+def tuning_episodes(rules: Contract) -> int:
     """Return how many games each setting plays by default: about a hundred, from each official start equally often."""
-    recipe = read_record(folder)["recipe"]
-    starts = max(1, len(contract_of(recipe["env_id"], recipe["env_kwargs"]).official_starts))
+    starts = max(1, len(rules.official_starts))
     return starts * max(1, round(EPISODES / starts))
 
 

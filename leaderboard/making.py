@@ -1,0 +1,281 @@
+"""How one entry is made: data, clone, training, tuning, evaluation.
+
+What several entries need, the data of a game and the clone of a seed, is made once, by whichever needs it first. Each
+stage goes on where an earlier attempt was stopped.
+"""
+
+import contextlib
+import dataclasses
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lmgym import provenance
+from lmgym.agents import load_agent
+from lmgym.env import contract_of
+from lmgym.episode import Episode
+from lmgym.evaluate import collect, default_episodes, evaluate
+from lmgym.files import locked, sha256, write_json
+from lmgym.inspection import look
+from lmgym.leaderboard.entries import EpisodeLine, Replay, three_games, write_entry
+from lmgym.leaderboard.presets import Job, Preset, Task
+from lmgym.leaderboard.references import fingerprint
+from lmgym.methods import method_module
+from lmgym.play import PolicyAgent
+from lmgym.policy import RECORD, Policy, best_device
+from lmgym.progress import progress
+from lmgym.rollout import Agent
+from lmgym.run import Recipe, opened, read_record
+from lmgym.start import DATA_SEED
+from lmgym.store import write_episodes
+from lmgym.tune import FILE as TUNED
+from lmgym.tune import grid, tune, tuning_episodes
+
+# The official evaluation games are of this series, for every agent.
+EVALUATION_SEED = 0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Where entries are made, and with what. `out` holds the work, `entries` the results."""
+
+    preset: Preset
+    out: Path
+    entries: Path
+    threads: int
+
+    def entry(self, job: Job) -> Path:
+        """Return the folder of the entry that a job makes."""
+        return self.entries / job.name
+
+    def run(self, job: Job) -> Path:
+        """Return the folder of a job's training. Those of one game lie side by side and share what they can."""
+        return self.out / "runs" / job.task.name / f"{job.agent}-seed-{job.seed}"
+
+
+def make(job: Job, plan: Plan) -> None:
+    """Make an entry, unless it is there."""
+    torch.set_num_threads(plan.threads)
+    if plan.entry(job).exists():
+        return
+    folder = None
+    if job.is_trained:
+        if job.start is not None:
+            trained(job.start, plan)
+        folder = trained(job, plan)
+        tuned(folder, tuning_episodes_of(job, plan))
+    write(job, plan, folder)
+
+
+def trained(job: Job, plan: Plan) -> Path:
+    """Train a job's policy, or go on with it, and return its folder."""
+    folder, config = plan.run(job), plan.preset.config(job.task, job.agent)
+    if job.start is not None:
+        config = dataclasses.replace(config, init=str(plan.run(job.start)))
+    count = plan.preset.data_episodes(job.task)
+    data = None if count is None else str(offline_data(job.task, plan, count))
+    recipe = Recipe(job.agent, job.task.env_id, job.task.env_kwargs, job.seed, data, dataclasses.asdict(config))
+    with opened(folder, recipe, wait=True) as run:
+        if not run.finished:
+            method_module(job.agent).train(run, config)
+    return folder
+
+
+def offline_data(task: Task, plan: Plan, count: int) -> Path:
+    """Return the file of a data set of another size than the game's default, collected once."""
+    path = plan.out / "runs" / task.name / f"data-{count}.parquet"
+    with locked(path.parent, path.name, wait=True):
+        if not path.exists():
+            players = load_agent("behaviour", task.env_id, task.env_kwargs)
+            games = collect(players, task.env_id, env_kwargs=task.env_kwargs, episodes=count, seed=DATA_SEED)
+            with progress("collect", count) as bar:
+                write_episodes(path, bar.over(games), series=DATA_SEED)
+    return path
+
+
+def tuning_episodes_of(job: Job, plan: Plan) -> int:
+    """Return how many validation games each setting of play is given."""
+    chosen = plan.preset.tuning_episodes
+    return tuning_episodes(contract_of(job.task.env_id, job.task.env_kwargs)) if chosen is None else chosen
+
+
+def tuned(folder: Path, count: int) -> None:
+    """Find the settings of play on `count` validation games, unless that was done with as many."""
+    if (folder / TUNED).exists() and json.loads((folder / TUNED).read_text(encoding="utf-8"))["episodes"] == count:
+        return
+    policy = Policy.from_pretrained(folder).to(best_device())
+    with stage(folder, "tune"), progress("tune", count * len(grid(policy))) as bar:
+        tune(folder, policy, episodes=count, watch=lambda _: bar.advance())
+
+
+@contextlib.contextmanager
+def stage(folder: Path | None, name: str) -> Iterator[None]:
+    """Note beside a run how many seconds a stage took."""
+    begun = time.perf_counter()
+    yield
+    if folder is not None:
+        seconds = {**stages(folder), name: round(time.perf_counter() - begun, 1)}
+        write_json(folder / "stages.json", seconds)
+
+
+def stages(folder: Path) -> dict[str, float]:
+    """Return the seconds that were noted beside a run."""
+    path = folder / "stages.json"
+    found: dict[str, float] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return found
+
+
+@dataclass(frozen=True)
+class Played:
+    """An official evaluation: its games, three of them recorded, and how long it took."""
+
+    lines: list[EpisodeLine]
+    replays: list[Replay]
+    seconds: float
+
+
+def play(agent: Agent, task: Task, episodes: int | None, watch: Callable[[Episode], None] | None = None) -> Played:
+    """Play the official evaluation games, `episodes` of them (the game's own number if None)."""
+    count = default_episodes(contract_of(task.env_id, task.env_kwargs), episodes, task.env_id)
+    games: list[Episode] = []
+    begun = time.perf_counter()
+    with progress("evaluate", count) as bar:
+
+        def seen(episode: Episode) -> None:
+            games.append(episode)
+            bar.advance()
+            if watch is not None:
+                watch(episode)
+
+        evaluate(agent, task.env_id, env_kwargs=task.env_kwargs, episodes=count, seed=EVALUATION_SEED, watch=seen)
+    seconds = time.perf_counter() - begun
+    lines = [EpisodeLine.of(game) for game in games]
+    replays = [
+        Replay.of(rank, place, games[place], look(agent, games[place]) if isinstance(agent, PolicyAgent) else None)
+        for rank, place in three_games(lines)
+    ]
+    return Played(lines, replays, seconds)
+
+
+def write(job: Job, plan: Plan, folder: Path | None) -> None:
+    """Evaluate a job's agent, trained in `folder` or scripted, and write its entry."""
+    task = job.task
+    agent = load_agent(job.agent if folder is None else str(folder), task.env_id, task.env_kwargs)
+    played = play(agent, task, plan.preset.evaluation_episodes)
+    cost: dict[str, Any] = {} if folder is None else training_cost(job, plan)
+    recipe = {
+        **described(task, agent, played, title=job.agent),
+        "agent": job.agent,
+        "kind": "scripted" if folder is None else "method",
+        "seed": job.seed,
+        "preset": plan.preset.name if folder is not None else None,
+        "settings": settings_of(job, plan),
+        "command": f"lmgym leaderboard run --preset {plan.preset.name} --tasks {task.argument} "
+        f"--methods {job.agent} --seed {job.seed}",
+        **{name: cost[name] for name in ("trials", "policy", "tokens", "games") if name in cost},
+    }
+    recipe["made"]["seconds"] |= cost.get("seconds", {})
+    recipe["made"]["trained_by"] = cost.get("trained_by")
+    write_entry(plan.entry(job), recipe, played.lines, played.replays, curve_of(folder))
+
+
+def described(task: Task, agent: Agent, played: Played, *, title: str) -> dict[str, Any]:
+    """Return what a recipe says of an evaluation, with nothing about a training."""
+    decoding = getattr(agent, "decoding", None)
+    policy = getattr(agent, "policy", None)
+    return {
+        "task": task.name,
+        "game": {
+            "env_id": task.env_id,
+            "env_kwargs": task.env_kwargs,
+            "fingerprint": fingerprint(task.env_id, task.env_kwargs),
+        },
+        "title": title,
+        "preset": None,
+        "settings": {},
+        "decoding": None if decoding is None else dataclasses.asdict(decoding),
+        "trials": [],
+        "evaluation": {"episodes": len(played.lines), "seed": EVALUATION_SEED},
+        "parameters": None if policy is None else policy.num_parameters,
+        "policy": None,
+        "tokens": 0,
+        "games": 0,
+        "made": made(played.seconds),
+    }
+
+
+def made(evaluating: float) -> dict[str, Any]:
+    """Return what varies between repeats of the same work."""
+    return {
+        **provenance.code(),
+        **provenance.environment(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+        "seconds": {"evaluate": round(evaluating, 1)},
+        "peak_memory_mib": provenance.peak_memory_mib(),
+    }
+
+
+def settings_of(job: Job, plan: Plan) -> dict[str, Any]:
+    """Return all settings that determine a trained agent's numbers, free of names of folders."""
+    if not job.is_trained:
+        return {}
+    own = dataclasses.asdict(plan.preset.config(job.task, job.agent))
+    own.pop("init", None)
+    start = None if job.start is None else dataclasses.asdict(plan.preset.config(job.task, job.start.agent))
+    data = plan.preset.data_episodes(job.task)
+    if data is None:
+        data = contract_of(job.task.env_id, job.task.env_kwargs).data_episodes
+    return {
+        "data": data,
+        "start": start,
+        "method": own,
+        "tuning_episodes": tuning_episodes_of(job, plan),
+        "threads": plan.threads,
+    }
+
+
+def training_cost(job: Job, plan: Plan) -> dict[str, Any]:
+    """Return what a trained agent cost, its clone included, and what its tuning tried."""
+    folder = plan.run(job)
+    lines = metrics(folder)
+    start = [] if job.start is None else metrics(plan.run(job.start))
+    tuning = json.loads((folder / TUNED).read_text(encoding="utf-8"))
+    return {
+        "trials": tuning["trials"],
+        "policy": sha256(folder / RECORD),
+        "tokens": sum(line.get("tokens", 0) for line in [*start, *lines]),
+        "games": max((line.get("games", 0) for line in lines), default=0),
+        "seconds": {
+            "clone": round(sum(line["seconds"] for line in start), 1),
+            "train": round(sum(line["seconds"] for line in lines), 1),
+            "tune": stages(folder).get("tune"),
+        },
+        # Perhaps older than what evaluates.
+        "trained_by": read_record(folder)["made_with"]["commit"],
+    }
+
+
+def metrics(folder: Path) -> list[dict[str, Any]]:
+    """Return the lines of a run's metrics."""
+    path = folder / "metrics.jsonl"
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+
+
+def curve_of(folder: Path | None) -> list[dict[str, Any]] | None:
+    """Return a run's metrics thinned to about a hundred lines, `tokens` counted from the start, without what varies
+    between repeats."""
+    if folder is None:
+        return None
+    lines, tokens = [], 0
+    for line in metrics(folder):
+        tokens += line.get("tokens", 0)
+        kept = {name: value for name, value in line.items() if name not in ("seconds", "tokens_per_second")}
+        lines.append({**kept, "tokens": tokens})
+    every = max(1, len(lines) // 100)
+    return [line for index, line in enumerate(lines) if index % every == every - 1 or index == len(lines) - 1]
