@@ -101,7 +101,7 @@ def _cost(recipe: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     if recipe["parameters"]:
         yield "parameters", f"{recipe['parameters']:,}", ""
     if recipe["tokens"]:
-        yield "tokens read", figures.short(recipe["tokens"]), "in training, its clone included"
+        yield "tokens read", figures.short(float(f"{recipe['tokens']:.3g}")), "in training, its clone included"
     if recipe["games"]:
         yield "games played", f"{recipe['games']:,}", "in training"
     seconds = _total(made.get("seconds"))

@@ -127,7 +127,7 @@ def _bar(bar: Bar, scale: Axis, y: float) -> Markup:
     return _group(
         "bar best" if bar.best else "bar",
         Markup("<title>{}</title>").format(said),
-        _text(116, y + 4, _clipped(bar.label, 18), "end"),
+        _text(116, y + 4, _clipped(bar.label, 17), "end"),
         _shape("line", "interval", x1=low, x2=high, y1=y, y2=y),
         *dots,
         *diamond,
