@@ -14,6 +14,9 @@ from lmgym.scores import Interval, Reference
 
 Lines = list[tuple[str, str]]
 
+# What people call the parts of a recipe's settings.
+PARTS = {"method": "training", "start": "training of the clone it starts from"}
+
 
 def values_of(entry: Entry, scale: Reference | None) -> dict[str, Any]:
     """Return the values that the template needs of an entry; `scale` is None for a game without one."""
@@ -98,7 +101,7 @@ def _cost(recipe: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     if recipe["parameters"]:
         yield "parameters", f"{recipe['parameters']:,}", ""
     if recipe["tokens"]:
-        yield "tokens read", figures.short(recipe["tokens"]), "in training, its clone included"
+        yield "tokens read", figures.short(float(f"{recipe['tokens']:.3g}")), "in training, its clone included"
     if recipe["games"]:
         yield "games played", f"{recipe['games']:,}", "in training"
     seconds = _total(made.get("seconds"))
@@ -167,7 +170,7 @@ def _setting_parts(recipe: Mapping[str, Any]) -> Iterator[tuple[str, Lines]]:
         yield "other settings", flat(single)
     for name, value in recipe["settings"].items():
         if isinstance(value, Mapping) and value:
-            yield name, flat(value)
+            yield PARTS.get(name, name), flat(value)
 
 
 def _trials(recipe: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from markupsafe import Markup, escape
 
 from lmgym.scores import Interval
 
-MAX_POINTS = 60  # of a line: more cannot be seen, and pages stay small
+MAX_POINTS = 40  # of a line: more cannot be seen, and pages stay small
 MAX_COLUMNS = 24  # of a histogram
 
 Point = tuple[float, float]
@@ -127,7 +127,7 @@ def _bar(bar: Bar, scale: Axis, y: float) -> Markup:
     return _group(
         "bar best" if bar.best else "bar",
         Markup("<title>{}</title>").format(said),
-        _text(116, y + 4, _clipped(bar.label, 18), "end"),
+        _text(116, y + 4, _clipped(bar.label, 17), "end"),
         _shape("line", "interval", x1=low, x2=high, y1=y, y2=y),
         *dots,
         *diamond,
@@ -164,17 +164,19 @@ def learning(trainings: Sequence[Sequence[dict[str, Any]]]) -> Curve | None:
     A method that plays is judged by its validation games (behind them: its training games) against games played; one
     that reads data has its loss against the tokens of its own training. None where neither was noted.
     """
-    noted = [line for training in trainings for line in training]
-    if any("validation_return" in line for line in noted):
-        measure, across = ("validation_return", "validation return"), ("games played", _games)
-    elif any("return" in line and "games" in line for line in noted):
-        measure, across = ("return", "training return"), ("games played", _games)
+    noted = {name for training in trainings for line in training for name in line}
+    faint: list[list[Point]] = []
+    if "validation_return" in noted:
+        across, measure = "games played", "validation return"
+        lines = _thinned([_points(training, "validation_return", _games) for training in trainings])
+        faint = _thinned([_points(training, "return", _games) for training in trainings])
+    elif {"return", "games"} <= noted:
+        across, measure = "games played", "training return"
+        lines = _thinned([_points(training, "return", _games) for training in trainings])
     else:
-        measure, across = ("loss", "training loss"), ("tokens read", _tokens)
-    lines = _thinned([_points(training, measure[0], across[1]) for training in trainings])
-    plays = measure[0] == "validation_return"
-    faint = _thinned([_points(training, "return", _games) for training in trainings]) if plays else []
-    return Curve(across[0], measure[1], lines, faint) if lines else None
+        across, measure = "tokens read", "training loss"
+        lines = _thinned([_points(training, "loss", _tokens) for training in trainings])
+    return Curve(across, measure, lines, faint) if lines else None
 
 
 def _games(training: Sequence[dict[str, Any]]) -> Iterator[float]:

@@ -308,9 +308,9 @@ def test_learning_curves_show_what_was_noted() -> None:
     curve = figures.learning([offline])
     assert curve is not None
     assert (curve.across, curve.measure, len(curve.lines[0])) == ("tokens read", "training loss", figures.MAX_POINTS)
-    # Parts of 3 lines and then of 2: the means of the first and of the last.
-    assert curve.lines[0][0] == ((10 + 20 + 30) / 3, 1.0)
-    assert curve.lines[0][-1] == (1295.0, 128.5)
+    # Ten parts of 4 lines and then thirty of 3: the means of the first and of the last.
+    assert curve.lines[0][0] == ((10 + 20 + 30 + 40) / 4, 1.5)
+    assert curve.lines[0][-1] == ((1280 + 1290 + 1300) / 3, 128.0)
     online: list[dict[str, Any]] = [
         {"games": 8, "return": 1.0},
         {"games": 16, "return": 2.0, "validation_return": 3.0},

@@ -39,7 +39,9 @@ def test_the_wheel_imports_everything(root: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == str(site / "lmgym" / "__init__.py")
     data = [path for path in (root / "envs" / "data").iterdir() if path.suffix in (".csv", ".json", ".txt")]
-    for path in [*data, *(root / "leaderboard").glob("*.json")]:
+    for pattern in ("*.json", "*.toml", "site_assets/*"):
+        data += sorted((root / "leaderboard").glob(pattern))
+    for path in data:
         assert (site / "lmgym" / path.relative_to(root)).read_bytes() == path.read_bytes()
     listed = subprocess.run([str(python), "-m", "lmgym", "tasks"], capture_output=True, text=True, check=False)
     assert "lmgym/FOMaze-v0" in listed.stdout, listed.stderr

@@ -169,7 +169,7 @@ class Player {
     }
     for (const value of low === high ? [low] : [low, high]) {
       const text = drawn("text", { x: 46, y: up(value) + 4, "text-anchor": "end" });
-      text.textContent = plain(Number(value.toFixed(2)));
+      text.textContent = plain(Number(value.toPrecision(3)));
       svg.append(text);
     }
     this.cursor = drawn("line", { class: "cursor", y1: 4, y2: 94 });
