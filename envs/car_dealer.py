@@ -36,10 +36,10 @@ from lmgym.scores import Reference, Score
 HEADER = "You sell cars. A buyer walks in. On your lot:"
 REWARD_WORDS = {
     "revenue": "the price in thousands of dollars if you sell the car, 0 if you do not, and 0 for all actions before.",
-    "ratio": "if you sell the car, its price over the mean of the buyer's budget and the list price; 0 if you do not, and "
-    "0 for all actions before.",
-    "ratio_lmrl": "if you sell the car, its price over the mean of the buyer's budget and the list price; if you do not, "
-    "list price minus budget over list price, of the car that was last spoken of; 0 for all actions before.",
+    "ratio": "if you sell the car, its price over the mean of the buyer's budget and the list price; 0 if you do not, "
+    "and 0 for all actions before.",
+    "ratio_lmrl": "if you sell the car, its price over the mean of the buyer's budget and the list price; if you do "
+    "not, list price minus budget over list price, of the car that was last spoken of; 0 for all actions before.",
 }
 REWARDS = tuple(REWARD_WORDS)
 

@@ -19,6 +19,7 @@ from lmgym.errors import UsageError
 from lmgym.methods import method_module
 
 EnvArgs = tuple[str, ...]
+NO_CHOICE = ChatOptions()
 
 
 def parsed(env_args: EnvArgs) -> dict[str, Any]:
@@ -122,7 +123,7 @@ class Collect:
     """Which series of games."""
     decoding: DecodingOptions = DecodingOptions()
     """How a policy chooses tokens."""
-    chat: ChatOptions = ChatOptions()
+    chat: ChatOptions = NO_CHOICE
     """How a chat model plays."""
     batch: int = 64
     """Games at a time; the result does not depend on it."""
@@ -217,7 +218,7 @@ class Eval:
     """Which series of games."""
     decoding: DecodingOptions = DecodingOptions()
     """How a policy chooses tokens."""
-    chat: ChatOptions = ChatOptions()
+    chat: ChatOptions = NO_CHOICE
     """How a chat model plays."""
     batch: int = 64
     """Games at a time; the result does not depend on it."""
@@ -276,7 +277,7 @@ class Eval:
             print(json.dumps({**evaluation_json(result), **settings_of(agent)}, indent=2))
         else:
             print_evaluations([result])
-            print_settings(agent)
+            print_settings(agent, result.usage.get("agent_calls", 0))
         return 0
 
 
@@ -337,7 +338,7 @@ class Play:
     """Which game."""
     decoding: DecodingOptions = DecodingOptions()
     """How a policy chooses tokens."""
-    chat: ChatOptions = ChatOptions()
+    chat: ChatOptions = NO_CHOICE
     """How a chat model plays."""
     env_args: EnvArgs = ()
     """Arguments of the game: maze=umaze ..."""
@@ -442,16 +443,16 @@ def settings_of(agent: Any) -> dict[str, Any]:
     return {"decoding": values, "chat": getattr(agent, "settings", None)}
 
 
-def print_settings(agent: Any) -> None:
-    """Print what the agent played with and, of a chat model, what was not answered by the cache."""
+def print_settings(agent: Any, calls: float) -> None:
+    """Print what the agent played with and how many of a chat model's calls were not answered by the cache."""
     for name, values in settings_of(agent).items():
         if values:
             known = {key: value for key, value in values.items() if value is not None}
             words = [f"{key} {value if isinstance(value, str) else format(value, 'g')}" for key, value in known.items()]
             print(f"{name}: {', '.join(words)}")
     asked = getattr(agent, "asked", None)
-    if asked is not None:
-        print(f"asked now, not answered by the cache: {asked.calls:,} calls, cost {asked.cost:.4f}")
+    if asked is not None and asked.calls != calls:
+        print(f"asked this time, the others were known: {asked.calls:,} calls, cost {asked.cost:.4f}")
 
 
 def policy_checksum(agent: str) -> str | None:
