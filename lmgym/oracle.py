@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from lmgym.chat import Bill, ChatError, ChatModel, Completion, Message, Sampling, load_chat, spoken, split_temperature
+from lmgym.chat import Bill, ChatError, ChatModel, Completion, Message, Sampling, load_chat, split_temperature, spoken
 from lmgym.episode import storable
 from lmgym.errors import unknown
 

@@ -141,11 +141,13 @@ def build_chat_model(
     spare: int = 0,
     absolute_positions: bool = False,
     max_positions: int = 256,
+    newline: bool = False,
 ) -> Path:
-    """Save a chat model with random weights, whose tokens are characters; some embeddings may have no token."""
+    """Save a chat model with random weights, whose tokens are characters; some embeddings may have no token, and
+    a newline is a token only where it is asked for."""
     import torch
 
-    tokens = ["<pad>", "</s>", "<unk>", *LETTERS]
+    tokens = ["<pad>", "</s>", "<unk>", *LETTERS, *(["\n"] if newline else [])]
     tokenizer = Tokenizer(models.WordLevel({token: index for index, token in enumerate(tokens)}, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
     tokenizer.decoder = decoders.Fuse()

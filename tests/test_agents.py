@@ -187,21 +187,20 @@ def test_an_evaluation_that_is_killed_goes_on() -> None:
     assert read_episodes("games.parquet") == read_episodes("whole.parquet")
 
 
-def test_games_that_failed_are_played_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_games_that_failed_are_played_again() -> None:
     agent = load_agent(f"{MINE}:Flaky", ECHO)
-    Path("down").touch()
-    with journal(Path("x"), {"env_id": ECHO, "env_kwargs": {}, "agent": agent.name}) as kept:
-        first = evaluate(agent, ECHO, episodes=10, journal=kept)
-    assert first.errors == 5
+    played = {"env_id": ECHO, "env_kwargs": {}, "agent": agent.name}
 
-    with (
-        pytest.raises(RuntimeError),
-        journal(Path("x"), {"env_id": ECHO, "env_kwargs": {}, "agent": agent.name}) as kept,
-    ):
-        evaluate(agent, ECHO, episodes=10, journal=kept)
-        raise RuntimeError
+    def interrupted() -> None:
+        with journal(Path("x"), played) as kept:
+            assert evaluate(agent, ECHO, episodes=10, journal=kept).errors == 5
+            raise KeyboardInterrupt
+
+    Path("down").touch()
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     Path("down").unlink()
-    with journal(Path("x"), {"env_id": ECHO, "env_kwargs": {}, "agent": agent.name}) as kept:
+    with journal(Path("x"), played) as kept:
         assert sorted(kept.games) == [0, 2, 4, 6, 8]
         second = evaluate(agent, ECHO, episodes=12, journal=kept)
     assert (second.errors, second.episodes) == (0, 12)

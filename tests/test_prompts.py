@@ -203,10 +203,9 @@ def test_the_car_dealer_understands_what_its_prompt_says(env_id: str) -> None:
 
 def test_games_without_a_prompt_say_what_they_can() -> None:
     prompt, _ = told("tests.games:test/Foreign-v0")
-    assert (
-        prompt
-        == "Guess a digit; knows nothing of lmgym. Plain Gymnasium spaces.\n\nThe game ends after 5 actions at the latest."
-    )
+    written, limit = prompt.split("\n\n")
+    assert written == "Guess a digit; knows nothing of lmgym. Plain Gymnasium spaces."
+    assert limit == "The game ends after 5 actions at the latest."
     prompt, _ = told("tests.games:test/Echo-v0")
     assert prompt.startswith("Repeat the colour that is shown: 1 for each of three, else 0. The optimum is 3.\n\n")
     assert "red, blue, green" in prompt
