@@ -5,6 +5,7 @@ message of the user; its own earlier actions are the messages of the assistant. 
 observation alone, other games as much as they declare (`history`).
 """
 
+import hashlib
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,13 +22,12 @@ from lmgym.chat import (
     Completion,
     Message,
     Sampling,
-    digest,
     load_chat,
     split_temperature,
     spoken,
 )
 from lmgym.env import contract, make_env, plays_itself
-from lmgym.episode import Episode
+from lmgym.episode import Episode, storable
 from lmgym.errors import UsageError, require_number
 from lmgym.evaluate import collect
 from lmgym.prompts import prompt_of
@@ -101,7 +101,7 @@ class ChatAgent:
             "model": model.name,
             "temperature": temperature,
             "max_tokens": max_tokens,
-            "prompt_sha256": None if system is None else digest(system),
+            "told_sha256": None if system is None else hashlib.sha256(storable(system).encode()).hexdigest()[:16],
         }
 
     def begin(self, game: Game) -> None:
@@ -110,7 +110,7 @@ class ChatAgent:
 
     def act(self, games: Sequence[Game]) -> list[Reply]:
         """Ask for an action in each game."""
-        answers = side_by_side([partial(self._asked, self._messages(game), self._sampling(game)) for game in games])
+        answers = side_by_side([partial(self._answer, self._messages(game), self._sampling(game)) for game in games])
         return [self._reply(game, answer) for game, answer in zip(games, answers, strict=True)]
 
     def _messages(self, game: Game) -> list[Message]:
@@ -128,7 +128,7 @@ class ChatAgent:
         # A Markov game sends the same messages when it comes back to a state: another turn, another draw.
         return Sampling(self._max_tokens, self._temperature, int(game.random.integers(2**31)))
 
-    def _asked(self, messages: Sequence[Message], sampling: Sampling) -> Completion | Exception:
+    def _answer(self, messages: Sequence[Message], sampling: Sampling) -> Completion | Exception:
         try:
             return self._model.complete(messages, sampling)
         except Exception as error:
@@ -170,7 +170,7 @@ def load_chat_agent(
     examples = _examples(env_id, env_kwargs, options)
     model = load_chat(address, concurrency=options.concurrency, plain=True)
     default = rules.max_reply_chars + 1 if options.prompt == "none" else MAX_TOKENS
-    return ChatAgent(
+    agent = ChatAgent(
         name,
         model,
         system="\n\n".join(part for part in (told, examples) if part) or None,
@@ -178,6 +178,8 @@ def load_chat_agent(
         max_tokens=default if options.max_tokens is None else options.max_tokens,
         temperature=temperature,
     )
+    agent.settings |= {"prompt": options.prompt, "shots": options.shots}
+    return agent
 
 
 def _temperature(name: str, settings: Mapping[str, Any]) -> tuple[str, float | None]:

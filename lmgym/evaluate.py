@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from lmgym.journal import Journal
 
 
+_USAGE = [name for who in ("agent", "oracle") for name in Bill().info(who)]
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """The result of an evaluation; rates are shares between 0 and 1, `turns` is the mean of agent turns.
@@ -92,9 +95,6 @@ def evaluate(
             watch(episode)
     result = _summed_up(tally, rules, env_id, dict(env_kwargs or {}), agent.name, seed, first_error)
     return replace(result, usage=dict(usage))
-
-
-_USAGE = [name for who in ("agent", "oracle") for name in Bill().info(who)]
 
 
 def _played(

@@ -46,12 +46,12 @@ def journal(path: Path, played: Mapping[str, Any]) -> Iterator[Journal]:
         games: dict[int, Episode] = {}
         try:
             lines = _sound_lines(file)
-            if lines:
+            if len(lines) > 1:
                 _require_same(folder, json.loads(lines[0]), head)
             games = dict(_game(line, head) for line in lines[1:])
             # A process that is killed may leave half a line.
             with replacing(file) as partial:
-                partial.write_text("".join(lines or [json.dumps(head) + "\n"]), encoding="utf-8")
+                partial.write_text("".join([json.dumps(head) + "\n", *lines[1:]]), encoding="utf-8")
             with file.open("a", encoding="utf-8") as opened:
                 yield Journal(opened, games)
         except BaseException:

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from itertools import islice
-from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 import gymnasium
@@ -31,7 +30,7 @@ class Reply(NamedTuple):
     token_ids: tuple[int, ...] | None = None
     logprobs: tuple[float, ...] | None = None
     error: str | None = None
-    info: Mapping[str, Any] = MappingProxyType({})
+    info: Mapping[str, Any] | None = None
 
 
 @dataclass
@@ -141,7 +140,7 @@ class _Table:
         replies = self.agent.act([game for _, game in running])
         acting = []
         for (index, game), reply in zip(running, replies, strict=True):
-            if reply.info:
+            if reply.info is not None:
                 self._agent_info[index] = reply.info
             if reply.error is not None:
                 self._end(index, done, error=f"agent: {reply.error}")

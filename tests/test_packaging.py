@@ -38,8 +38,8 @@ def test_the_wheel_imports_everything(root: Path, tmp_path: Path) -> None:
     done = subprocess.run([str(python), "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == str(site / "lmgym" / "__init__.py")
-    for data in (path for path in (root / "envs" / "data").iterdir() if path.suffix in (".csv", ".json", ".txt")):
-        assert (site / "lmgym" / "envs" / "data" / data.name).read_bytes() == data.read_bytes()
+    for data in (path for path in (root / "envs" / "data").rglob("*") if path.suffix in (".csv", ".json", ".txt")):
+        assert (site / "lmgym" / data.relative_to(root)).read_bytes() == data.read_bytes()
     listed = subprocess.run([str(python), "-m", "lmgym", "tasks"], capture_output=True, text=True, check=False)
     assert "lmgym/FOMaze-v0" in listed.stdout, listed.stderr
 
