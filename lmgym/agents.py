@@ -1,4 +1,4 @@
-"""Who plays: scripted agents, people, classes of the user, trained policies; all by one name."""
+"""Who plays: scripted agents, people, classes of the user, trained policies, chat models; all by one name."""
 
 import copy
 from collections.abc import Callable, Mapping, Sequence

@@ -26,7 +26,7 @@ from lmgym.chat import (
     split_temperature,
     spoken,
 )
-from lmgym.env import contract, make_env, plays_itself
+from lmgym.env import contract_of, make_env, plays_itself
 from lmgym.episode import Episode, storable
 from lmgym.errors import UsageError, require_number
 from lmgym.evaluate import collect
@@ -163,10 +163,7 @@ def load_chat_agent(
     options = options or ChatOptions()
     address, temperature = _temperature(name, settings or {})
     _require_sound(options)
-    env = make_env(env_id, env_kwargs)
-    env.reset(seed=0)
-    rules, told = contract(env), _told(options.prompt, env)
-    env.close()
+    rules, told = contract_of(env_id, env_kwargs), _told(options.prompt, env_id, env_kwargs)
     examples = _examples(env_id, env_kwargs, options)
     model = load_chat(address, concurrency=options.concurrency, plain=True)
     default = rules.max_reply_chars + 1 if options.prompt == "none" else MAX_TOKENS
@@ -205,11 +202,18 @@ def _require_sound(options: ChatOptions) -> None:
         raise UsageError("--shots-from names where examples come from; --shots says how many")
 
 
-def _told(prompt: str, env: Any) -> str:
+def _told(prompt: str, env_id: str, env_kwargs: Mapping[str, Any] | None) -> str:
     if prompt == "none":
         return ""
     if prompt == "game":
-        return f"{prompt_of(env)}\n\n{HOW_TO_REPLY}"
+        env = make_env(env_id, env_kwargs)
+        try:
+            env.reset(seed=0)
+        except Exception as error:
+            raise UsageError(f"{env_id} cannot be started: {described(error)}") from error
+        told = prompt_of(env)
+        env.close()
+        return f"{told}\n\n{HOW_TO_REPLY}"
     try:
         return Path(prompt).read_text(encoding="utf-8").strip()
     except (OSError, ValueError) as error:

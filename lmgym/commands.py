@@ -456,10 +456,10 @@ def print_settings(agent: Any, calls: float) -> None:
 
 
 def policy_checksum(agent: str) -> str | None:
-    """Return what tells the policy in a run folder from the one that was there before; None for other agents."""
+    """Return what tells the policy in a run folder, or hf:FOLDER, from the one that was there before; else None."""
     from lmgym.files import sha256
 
-    record = Path(agent) / "lmgym.json"
+    record = Path(agent.removeprefix("hf:")) / "lmgym.json"
     return sha256(record) if record.is_file() else None
 
 
