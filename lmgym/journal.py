@@ -48,7 +48,7 @@ def journal(path: Path, played: Mapping[str, Any]) -> Iterator[Journal]:
             lines = _sound_lines(file)
             if len(lines) > 1:
                 _require_same(folder, json.loads(lines[0]), head)
-            games = dict(_game(line, head) for line in lines[1:])
+            games = dict(_game(folder, line, head) for line in lines[1:])
             # A process that is killed may leave half a line.
             with replacing(file) as partial:
                 partial.write_text("".join([json.dumps(head) + "\n", *lines[1:]]), encoding="utf-8")
@@ -87,6 +87,9 @@ def _require_same(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any
             )
 
 
-def _game(line: str, head: Mapping[str, Any]) -> tuple[int, Episode]:
+def _game(folder: Path, line: str, head: Mapping[str, Any]) -> tuple[int, Episode]:
     row = json.loads(line)
-    return row.pop("place"), from_row(row, head["env_id"], head["env_kwargs"], head["agent"])
+    try:
+        return int(row["place"]), from_row(row, head["env_id"], head["env_kwargs"], head["agent"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise UsageError(f"{folder} was changed by somebody else ({error!r}); remove it to start over") from error

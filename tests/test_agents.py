@@ -221,6 +221,12 @@ def test_games_of_another_command_are_refused(
     with locked(Path("games.parquet.journal")):
         assert main([*COMMAND, "--save", "games.parquet"]) == 2
     assert "another process is at work" in capsys.readouterr().err
+    kept = Path("games.parquet.journal/games.jsonl")
+    sound = kept.read_text()
+    kept.write_text(sound + '{"place": 3}\n')
+    assert main([*COMMAND, "--save", "games.parquet"]) == 2
+    assert "was changed by somebody else (KeyError('texts')); remove it" in capsys.readouterr().err
+    kept.write_text(sound)
     assert main([*COMMAND, "--save", "games.parquet"]) == 0
 
 
