@@ -14,10 +14,12 @@ from typing import Annotated, Any
 
 import tyro
 
+from lmgym.chat_agent import ChatOptions
 from lmgym.errors import UsageError
 from lmgym.methods import method_module
 
 EnvArgs = tuple[str, ...]
+NO_CHOICE = ChatOptions()
 
 
 def parsed(env_args: EnvArgs) -> dict[str, Any]:
@@ -47,7 +49,7 @@ class DecodingOptions:
     """How a policy chooses tokens; what is left out is as its run was tuned."""
 
     temperature: float | None = None
-    """1 samples as trained, 0 takes the best token."""
+    """1 samples as trained, 0 takes the best token. Chat models play at 0 if left out."""
     beta: float | None = None
     """Weight of the critic's Q beside the policy's log-probability."""
     support: float | None = None
@@ -116,11 +118,13 @@ class Collect:
     episodes: int | None = None
     """Number of games; the game's default data size if left out."""
     agent: str = "behaviour"
-    """random, behaviour, expert, a run folder, my_pkg:MyAgent."""
+    """random, behaviour, expert, a run folder, openai:MODEL[@BASE_URL], hf:MODEL, my_pkg:MyAgent."""
     seed: int = 0
     """Which series of games."""
     decoding: DecodingOptions = DecodingOptions()
     """How a policy chooses tokens."""
+    chat: ChatOptions = NO_CHOICE
+    """How a chat model plays."""
     batch: int = 64
     """Games at a time; the result does not depend on it."""
     env_args: EnvArgs = ()
@@ -135,7 +139,7 @@ class Collect:
 
         require_absent(self.out)
         env_kwargs = parsed(self.env_args)
-        agent = load_agent(self.agent, self.env, env_kwargs, settings=self.decoding.given())
+        agent = load_agent(self.agent, self.env, env_kwargs, settings=self.decoding.given(), chat=self.chat)
         count = contract_of(self.env, env_kwargs).data_episodes if self.episodes is None else self.episodes
         require_positive("episodes", count)
         games = collect(
@@ -205,7 +209,7 @@ class Eval:
     """Evaluate an agent: mean return with a 95 % interval, success rate, normalised score."""
 
     agent: tyro.conf.Positional[str]
-    """random, behaviour, expert, human, a run folder, my_pkg:MyAgent."""
+    """random, behaviour, expert, human, a run folder, openai:MODEL[@BASE_URL], hf:MODEL, my_pkg:MyAgent."""
     env: str | None = None
     """Id of the game; a run folder's own if left out."""
     episodes: int | None = None
@@ -214,12 +218,15 @@ class Eval:
     """Which series of games."""
     decoding: DecodingOptions = DecodingOptions()
     """How a policy chooses tokens."""
+    chat: ChatOptions = NO_CHOICE
+    """How a chat model plays."""
     batch: int = 64
     """Games at a time; the result does not depend on it."""
     threads: int | None = None
     """Processor threads of a policy; 1 is safe on a busy machine."""
     save: Path | None = None
-    """Also write the games to this Parquet file."""
+    """Also write the games to this Parquet file. Until all are played, those that are over are kept in FILE.journal:
+    when it was interrupted, the same command goes on with the others."""
     json: bool = False
     """Print JSON."""
     env_args: EnvArgs = ()
@@ -237,9 +244,20 @@ class Eval:
         env_id, env_kwargs = game_of(self.agent, self.env, self.env_args)
         if self.threads is not None:
             set_threads(self.threads)
-        agent = load_agent(self.agent, env_id, env_kwargs, settings=self.decoding.given())
+        agent = load_agent(self.agent, env_id, env_kwargs, settings=self.decoding.given(), chat=self.chat)
         count = default_episodes(contract_of(env_id, env_kwargs), self.episodes, env_id)
-        with progress("eval", count, show=self.agent != "human") as bar, saving(self.save, self.seed) as keep:
+        played = {
+            "agent": agent.name,
+            "env_id": env_id,
+            "env_kwargs": env_kwargs,
+            "seed": self.seed,
+            "settings": {**settings_of(agent), "policy": policy_checksum(self.agent)},
+        }
+        with (
+            journalling(self.save, played) as journal,
+            progress("eval", count, show=self.agent != "human") as bar,
+            saving(self.save, self.seed) as keep,
+        ):
 
             def watch(episode: Any) -> None:
                 bar.advance()
@@ -253,16 +271,13 @@ class Eval:
                 seed=self.seed,
                 num_envs=at_a_time(self.agent, self.batch),
                 watch=watch,
+                journal=journal,
             )
-        decoding = getattr(agent, "decoding", None)
         if self.json:
-            settings = None if decoding is None else dataclasses.asdict(decoding)
-            print(json.dumps({**evaluation_json(result), "decoding": settings}, indent=2))
+            print(json.dumps({**evaluation_json(result), **settings_of(agent)}, indent=2))
         else:
             print_evaluations([result])
-            if decoding is not None:
-                named = ", ".join(f"{name} {value:g}" for name, value in vars(decoding).items() if value is not None)
-                print(f"decoding: {named}")
+            print_settings(agent, result.usage.get("agent_calls", 0))
         return 0
 
 
@@ -320,13 +335,15 @@ class Play:
     env: tyro.conf.Positional[str]
     """Id of the game."""
     agent: str = "human"
-    """human, random, behaviour, expert, a run folder, my_pkg:MyAgent."""
+    """human, random, behaviour, expert, a run folder, openai:MODEL[@BASE_URL], hf:MODEL, my_pkg:MyAgent."""
     render: bool = False
     """Also show the board or map before each turn; it may show more than the agent sees."""
     seed: int = 0
     """Which game."""
     decoding: DecodingOptions = DecodingOptions()
     """How a policy chooses tokens."""
+    chat: ChatOptions = NO_CHOICE
+    """How a chat model plays."""
     env_args: EnvArgs = ()
     """Arguments of the game: maze=umaze ..."""
 
@@ -338,7 +355,7 @@ class Play:
         from lmgym.tasks import print_game, print_rules
 
         env_kwargs = parsed(self.env_args)
-        agent = load_agent(self.agent, self.env, env_kwargs, settings=self.decoding.given())
+        agent = load_agent(self.agent, self.env, env_kwargs, settings=self.decoding.given(), chat=self.chat)
         if self.render:
             modes = make_env(self.env, env_kwargs).metadata.get("render_modes", [])
             if "ansi" not in modes:
@@ -476,6 +493,33 @@ def game_of(agent: str, env: str | None, env_args: EnvArgs) -> tuple[str, dict[s
     return recipe["env_id"], {**recipe["env_kwargs"], **parsed(env_args)}
 
 
+def settings_of(agent: Any) -> dict[str, Any]:
+    """Return what a token policy (`decoding`) and a chat model (`chat`) play with; None for other agents."""
+    decoding = getattr(agent, "decoding", None)
+    values = None if decoding is None else dataclasses.asdict(decoding)
+    return {"decoding": values, "chat": getattr(agent, "settings", None)}
+
+
+def print_settings(agent: Any, calls: float) -> None:
+    """Print what the agent played with and how many of a chat model's calls were not answered by the cache."""
+    for name, values in settings_of(agent).items():
+        if values:
+            known = {key: value for key, value in values.items() if value is not None}
+            words = [f"{key} {value if isinstance(value, str) else format(value, 'g')}" for key, value in known.items()]
+            print(f"{name}: {', '.join(words)}")
+    asked = getattr(agent, "asked", None)
+    if asked is not None and asked.calls != calls:
+        print(f"asked this time, the others were known: {asked.calls:,} calls, cost {asked.cost:.4f}")
+
+
+def policy_checksum(agent: str) -> str | None:
+    """Return what tells the policy in a run folder, or hf:FOLDER, from the one that was there before; else None."""
+    from lmgym.files import sha256
+
+    record = Path(agent.removeprefix("hf:")) / "lmgym.json"
+    return sha256(record) if record.is_file() else None
+
+
 def train_command(method: str) -> type:
     """Return the command that trains with a method: its config's fields are options beside the common ones."""
     module = method_module(method)
@@ -550,6 +594,18 @@ def require_absent(path: Path) -> None:
     """Raise UsageError where writing to `path` would replace something."""
     if path.exists():
         raise UsageError(f"{path} exists already; choose another name or remove it")
+
+
+@contextmanager
+def journalling(path: Path | None, played: Mapping[str, Any]) -> Iterator[Any]:
+    """Yield the journal of the games that will be saved to `path`; None where they will not."""
+    if path is None:
+        yield None
+        return
+    from lmgym.journal import journal
+
+    with journal(path, played) as kept:
+        yield kept
 
 
 @contextmanager

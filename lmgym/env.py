@@ -117,6 +117,11 @@ class TextEnv(gymnasium.Env[str, str]):
         """Return the actions that are valid now, or None where they cannot be listed."""
         return None
 
+    def prompt(self) -> str | None:
+        """Return what a player who has seen no data is told before the game: rules, rewards, how an action is worded
+        and every action there is. It may not depend on the single game. None: see `lmgym.prompts.prompt_of`."""
+        return None
+
     def behaviour(self) -> str:
         """Return the next action of the policy that generates the offline data."""
         raise NotImplementedError
@@ -180,7 +185,7 @@ def is_remote(env: gymnasium.Env) -> bool:
 def _declared(game: gymnasium.Env, name: str) -> Any:
     # A foreign game may call something else by such a name.
     value, default = getattr(game, name, None), getattr(TextEnv, name)
-    kind = Reference if name == "reference" else int if name == "history" else type(default)
+    kind = Reference if name == "reference" else int if name in ("history", "max_turns") else type(default)
     return value if isinstance(game, TextEnv) or isinstance(value, kind) else default
 
 
@@ -259,6 +264,12 @@ def listed_choices(env: gymnasium.Env) -> Sequence[str] | None:
     """Return the actions that a game, ours or foreign, lists as valid now; None where it lists none."""
     choices = getattr(env.unwrapped, "choices", None)
     return choices() if callable(choices) else None
+
+
+def turn_limit(env: gymnasium.Env) -> int | None:
+    """Return after how many actions a game ends at the latest, None where nobody says."""
+    registered = env.spec.max_episode_steps if env.spec else None
+    return registered or _declared(env.unwrapped, "max_turns")
 
 
 def _spec(env_id: str) -> Any:

@@ -1,6 +1,6 @@
 """What people read: the list of games, results of evaluations, a game as it was played."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -110,6 +110,18 @@ def print_evaluations(results: Sequence[Evaluation], title: str | None = None) -
     for result in results:
         if result.errors:
             console.print(f"{result.agent}: {result.errors} games failed, the first with {result.first_error}")
+        for who, spent in _bills(result):
+            console.print(f"{who}: {spent}", highlight=False)
+
+
+def _bills(result: Evaluation) -> Iterator[tuple[str, str]]:
+    """Yield what language models did in these games, the agent and the other side apart."""
+    for who in ("agent", "oracle"):
+        calls, prompt, reply, cost = (
+            result.usage.get(f"{who}_{name}", 0) for name in ("calls", "prompt_tokens", "completion_tokens", "cost")
+        )
+        if calls:
+            yield who, f"{calls:,} calls, {prompt:,} tokens of prompt and {reply:,} of answer, cost {cost:.4f}"
 
 
 def print_trials(trials: "Sequence[Trial]") -> None:

@@ -271,8 +271,15 @@ class Boastful(Parley):
         return {"answered": float("nan")}
 
 
+class Mumbling(Echo):
+    """Has nothing to say when it is asked for its rules."""
+
+    def prompt(self) -> str:
+        return " "
+
+
 TINY = (Echo, Moody, BothFlags, GlobalChance, Leaky, Fragile, NarrowSpace, HashOrder, Failing)
-for game in (*TINY, Waiting, Held, Rude, FailingFarAway, Parley, Boastful):
+for game in (*TINY, Waiting, Held, Rude, FailingFarAway, Parley, Boastful, Mumbling):
     gymnasium.register(f"test/{game.__name__}-v0", entry_point=f"tests.games:{game.__name__}", max_episode_steps=10)
 gymnasium.register("test/Mirror-v0", entry_point="tests.games:Mirror", max_episode_steps=5)
 gymnasium.register("test/Loose-v0", entry_point="tests.games:Echo", order_enforce=False)

@@ -32,6 +32,7 @@ def test_every_game_keeps_every_rule(env_id: str) -> None:
         ("Loose", "step before reset raises", "raises nothing"),
         ("Foreign", "every string is an action", "AnyText"),
         ("Boastful", "declarations make sense", "fidelity() says nan of 'answered'"),
+        ("Mumbling", "declarations make sense", "prompt() returns ' '; it is a text, or None"),
     ],
 )
 def test_the_check_names_what_is_broken(game: str, rule: str, problem: str) -> None:
