@@ -69,10 +69,12 @@ class Networks(torch.nn.Module):
 
     def forward(self, batch: TokenBatch) -> Outputs:
         """Value the action tokens of a batch."""
-        states, _ = self.critic.states(self.policy.lm, batch)
+        seen = batch.distinct()
+        states, _ = self.critic.states(self.policy.lm, seen.batch)
         (head,) = self.critic.q
-        logits = self.policy.logits(states) if self.critic.shape.trunk == "shared" else None
-        return Outputs(head.at(states, batch.action_ids), head.cross_entropy(states, batch.action_ids), logits)
+        q, losses = (found[seen.actions] for found in head.among_all(states, seen.batch.action_ids))
+        logits = self.policy.logits(states)[seen.actions] if self.critic.shape.trunk == "shared" else None
+        return Outputs(q, losses.sum(), logits)
 
 
 def loss(batch: TokenBatch, outputs: Outputs, config: Config) -> tuple[torch.Tensor, Mapping[str, torch.Tensor]]:

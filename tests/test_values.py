@@ -304,7 +304,7 @@ def test_heads_at_chosen_outputs_equal_whole_heads() -> None:
     torch.testing.assert_close(head.at(hidden, chosen), head(hidden).gather(1, chosen[:, None])[:, 0])
 
 
-def test_cross_entropy_in_chunks_is_that_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_values_among_all_in_chunks_are_those_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     head, chosen = Head(8, 30), torch.randint(30, (20,))
     torch.nn.init.normal_(head.outer.weight)
@@ -313,14 +313,14 @@ def test_cross_entropy_in_chunks_is_that_of_the_whole(monkeypatch: pytest.Monkey
         monkeypatch.setattr("lmgym.critic.CHUNK_ENTRIES", entries)
         hidden = torch.randn(20, 8, generator=torch.Generator().manual_seed(1)).requires_grad_()
         head.zero_grad()
-        value = head.cross_entropy(hidden, chosen)
-        value.backward()
+        values, losses = head.among_all(hidden, chosen)
+        (values.square().sum() + losses.sum()).backward()
         assert hidden.grad is not None
         assert head.outer.weight.grad is not None
-        found[entries] = (value.detach(), hidden.grad, head.outer.weight.grad.clone())
+        found[entries] = (values.detach(), losses.detach(), hidden.grad, head.outer.weight.grad.clone())
     torch.testing.assert_close(*found.values())
-    expected = functional.cross_entropy(head(hidden), chosen, reduction="sum")
-    torch.testing.assert_close(value, expected)
+    torch.testing.assert_close(values, head.at(hidden, chosen))
+    torch.testing.assert_close(losses, -head(hidden).log_softmax(dim=-1)[torch.arange(20), chosen])
 
 
 class Prefixes(torch.nn.Module):
