@@ -106,7 +106,8 @@ class Networks(torch.nn.Module):
         critic, lm, seen = self.critic, self.policy.lm, batch.distinct()
         states, hidden = critic.states(lm, seen.batch)
         q, losses = zip(*(head.among_all(states, seen.batch.action_ids) for head in critic.q), strict=True)
-        v = critic.value(states)[seen.actions]
+        v = critic.value(states).index_select(0, seen.actions)
+        logits = self.policy.logits(states) if critic.shape.trunk == "shared" else None
         next_v = slow_q = None
         if int(self.step) >= self.regression_steps:
             with torch.no_grad():
@@ -114,12 +115,12 @@ class Networks(torch.nn.Module):
                 next_v = next_values(batch, v, tails)
                 slow_q = self.slow_critic.lowest_q_at(self.slow_lm or lm, seen.batch)[seen.actions]
         return Outputs(
-            q=torch.stack(q)[:, seen.actions],
+            q=torch.stack(q).index_select(1, seen.actions),
             v=v,
             next_v=next_v,
             slow_q=slow_q,
-            q_cross_entropy=torch.stack(losses)[:, seen.actions].sum(),
-            logits=self.policy.logits(states)[seen.actions] if critic.shape.trunk == "shared" else None,
+            q_cross_entropy=torch.stack(losses).index_select(1, seen.actions).sum(),
+            logits=None if logits is None else logits.index_select(0, seen.actions),
         )
 
     @torch.no_grad()

@@ -72,9 +72,13 @@ class Networks(torch.nn.Module):
         seen = batch.distinct()
         states, _ = self.critic.states(self.policy.lm, seen.batch)
         (head,) = self.critic.q
-        q, losses = (found[seen.actions] for found in head.among_all(states, seen.batch.action_ids))
-        logits = self.policy.logits(states)[seen.actions] if self.critic.shape.trunk == "shared" else None
-        return Outputs(q, losses.sum(), logits)
+        q, losses = head.among_all(states, seen.batch.action_ids)
+        logits = self.policy.logits(states) if self.critic.shape.trunk == "shared" else None
+        return Outputs(
+            q=q.index_select(0, seen.actions),
+            q_cross_entropy=losses.index_select(0, seen.actions).sum(),
+            logits=None if logits is None else logits.index_select(0, seen.actions),
+        )
 
 
 def loss(batch: TokenBatch, outputs: Outputs, config: Config) -> tuple[torch.Tensor, Mapping[str, torch.Tensor]]:
