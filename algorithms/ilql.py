@@ -34,7 +34,7 @@ from lmgym.policy import Policy
 from lmgym.run import Run
 from lmgym.start import ModelConfig, offline_episodes, trained_policy
 from lmgym.targets import DiscountConfig, add_scaled_returns
-from lmgym.tokens import TokenBatch, TokenDataset
+from lmgym.tokens import TokenBatch, TokenDataset, repeated
 from lmgym.train import OptimConfig, fit
 
 
@@ -48,7 +48,7 @@ class Config:
     """Expectile of V: 0.5 values the data's own actions, near 1 the best of them."""
     cql_weight: float = 0.001
     """Weight of the term that holds unseen tokens down."""
-    polyak: float = 0.1
+    polyak: float = 0.05
     """Share of the way that the slow networks go towards the trained ones each step."""
     regress_first: float = 0.25
     """Share of the steps that regress Q and V on the returns of the data first, so that bootstrapping starts from
@@ -61,7 +61,7 @@ class Config:
     """The value network."""
     lm: ModelConfig = field(default_factory=ModelConfig)
     """The language model of a clone that has yet to be trained."""
-    optim: OptimConfig = field(default_factory=lambda: OptimConfig(steps=1500, learning_rate=2e-3))
+    optim: OptimConfig = field(default_factory=lambda: OptimConfig(steps=1500, learning_rate=1e-3))
     """The optimizer."""
 
     def __post_init__(self) -> None:
@@ -106,8 +106,7 @@ class Networks(torch.nn.Module):
         critic, lm, seen = self.critic, self.policy.lm, batch.distinct()
         states, hidden = critic.states(lm, seen.batch)
         q, losses = zip(*(head.among_all(states, seen.batch.action_ids) for head in critic.q), strict=True)
-        v = critic.value(states).index_select(0, seen.actions)
-        logits = self.policy.logits(states) if critic.shape.trunk == "shared" else None
+        v = repeated(critic.value(states), seen.actions)
         next_v = slow_q = None
         if int(self.step) >= self.regression_steps:
             with torch.no_grad():
@@ -115,12 +114,12 @@ class Networks(torch.nn.Module):
                 next_v = next_values(batch, v, tails)
                 slow_q = self.slow_critic.lowest_q_at(self.slow_lm or lm, seen.batch)[seen.actions]
         return Outputs(
-            q=torch.stack(q).index_select(1, seen.actions),
+            q=repeated(torch.stack(q, dim=1), seen.actions).T,
             v=v,
             next_v=next_v,
             slow_q=slow_q,
-            q_cross_entropy=torch.stack(losses).index_select(1, seen.actions).sum(),
-            logits=None if logits is None else logits.index_select(0, seen.actions),
+            q_cross_entropy=repeated(torch.stack(losses, dim=1), seen.actions).sum(),
+            logits=repeated(self.policy.logits(states), seen.actions) if critic.shape.trunk == "shared" else None,
         )
 
     @torch.no_grad()

@@ -25,7 +25,7 @@ from lmgym.policy import Policy
 from lmgym.run import Run
 from lmgym.start import ModelConfig, offline_episodes, trained_policy
 from lmgym.targets import DiscountConfig, add_scaled_returns
-from lmgym.tokens import TokenBatch, TokenDataset
+from lmgym.tokens import TokenBatch, TokenDataset, repeated
 from lmgym.train import OptimConfig, fit
 
 
@@ -73,11 +73,11 @@ class Networks(torch.nn.Module):
         states, _ = self.critic.states(self.policy.lm, seen.batch)
         (head,) = self.critic.q
         q, losses = head.among_all(states, seen.batch.action_ids)
-        logits = self.policy.logits(states) if self.critic.shape.trunk == "shared" else None
+        shared = self.critic.shape.trunk == "shared"
         return Outputs(
-            q=q.index_select(0, seen.actions),
-            q_cross_entropy=losses.index_select(0, seen.actions).sum(),
-            logits=None if logits is None else logits.index_select(0, seen.actions),
+            q=repeated(q, seen.actions),
+            q_cross_entropy=repeated(losses, seen.actions).sum(),
+            logits=repeated(self.policy.logits(states), seen.actions) if shared else None,
         )
 
 

@@ -14,7 +14,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from lmgym.errors import require_number, unknown
-from lmgym.tokens import TokenBatch, distinct_rows
+from lmgym.tokens import TokenBatch, distinct_rows, repeated
 
 TRUNKS = ("own", "detached", "shared")
 
@@ -99,11 +99,11 @@ class CriticShape:
 
 def hidden_states(trunk: Any, ids: torch.Tensor) -> torch.Tensor:
     """Return a trunk's last hidden states [B, T, width] of rows of tokens [B, T] filled on the right. Equal rows are
-    read once: where the agent sees one observation at a time, most of a batch are."""
+    read once (and dropout is the same in them): where the agent sees one observation at a time, there are many."""
     first, where = distinct_rows(ids)
     # Filling stands where a causal model does not look, so that no mask is needed.
     hidden = trunk(input_ids=ids[first], use_cache=False).last_hidden_state
-    return hidden if len(first) == len(ids) else hidden.index_select(0, where)
+    return hidden if len(first) == len(ids) else repeated(hidden, where)
 
 
 def states_before_actions(trunk: Any, batch: TokenBatch) -> tuple[torch.Tensor, torch.Tensor]:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from torch.nn import functional
 from transformers import PreTrainedTokenizerBase
 
 from lmgym.episode import Episode, Turn
@@ -304,6 +305,14 @@ def distinct_rows(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     if len(first) == len(rows) or not torch.equal(rows[first][where], rows):
         return everyone, everyone
     return first, where
+
+
+def repeated(values: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
+    """Return values [D, ...] at places [B]. Unlike those of an index, the gradients of a place that is named several
+    times are summed in one order, on several threads and on a GPU too, so that the same command gives the same
+    numbers."""
+    found = functional.embedding(where, values.reshape(len(values), -1))
+    return found.view(len(where), *values.shape[1:])
 
 
 class TokenDataset:

@@ -11,7 +11,7 @@ from lmgym.env import contract, make_env
 from lmgym.episode import Episode, Turn
 from lmgym.errors import UsageError
 from lmgym.evaluate import collect
-from lmgym.tokens import ROW_FACTOR, Codec, TokenDataset, View, Window, distinct_rows, encode_episode
+from lmgym.tokens import ROW_FACTOR, Codec, TokenDataset, View, Window, distinct_rows, encode_episode, repeated
 from lmgym.vocabulary import BOUNDARIES, build_tokenizer
 
 TEXTS = ["the goal is at 8, 6.", "walls to your left", "move up", "move down", "", "ok"]
@@ -243,3 +243,26 @@ def test_rows_of_which_other_tokens_are_learned_differ() -> None:
     assert len(batch.distinct().batch.ids) == 1
     batch.action_mask[1, -1] = False
     assert len(batch.distinct().batch.ids) == 2
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (2, 64)])
+def test_gradients_of_repeated_values_are_summed_in_one_order(shape: tuple[int, ...]) -> None:
+    """With several threads and sizes at which an index would use them."""
+    generator = torch.Generator().manual_seed(0)
+    values = torch.randn(5, *shape, generator=generator, requires_grad=True)
+    where = torch.randint(5, (4000,), generator=generator)
+    weights = torch.randn(4000, *shape, generator=generator)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    found = []
+    for _ in range(5):
+        values.grad = None
+        taken = repeated(values, where)
+        (taken * weights).sum().backward()
+        assert values.grad is not None
+        found.append(values.grad.clone())
+    torch.set_num_threads(threads)
+    assert torch.equal(taken, values[where])
+    assert all(torch.equal(found[0], other) for other in found)
+    expected = torch.stack([weights[where == place].sum(dim=0) for place in range(5)])
+    torch.testing.assert_close(found[0], expected, rtol=1e-3, atol=1e-3)
