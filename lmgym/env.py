@@ -254,12 +254,6 @@ def imported(module: str, named_in: str) -> Any:
         raise UsageError(f"cannot import {module!r}, named in {named_in!r}: {error}") from error
 
 
-def turn_limit(env: gymnasium.Env) -> int | None:
-    """Return after how many actions a game ends at the latest, by registration or by itself; None: nobody knows."""
-    registered = env.spec.max_episode_steps if env.spec else None
-    return registered or getattr(env.unwrapped, "max_turns", None)
-
-
 def listed_choices(env: gymnasium.Env) -> Sequence[str] | None:
     """Return the actions that a game, ours or foreign, lists as valid now; None where it lists none."""
     choices = getattr(env.unwrapped, "choices", None)
