@@ -7,6 +7,7 @@ from pathlib import Path
 
 import tyro
 
+from lmgym.chat_agent import ChatOptions
 from lmgym.commands import DecodingOptions, require_positive
 from lmgym.errors import UsageError
 
@@ -160,10 +161,12 @@ class Verify:
 
 @dataclass(frozen=True)
 class Submit:
-    """Play the official evaluation games with an agent and write its entries, ready for a pull request."""
+    """Play the official evaluation games with an agent and write its entries, ready for a pull request.
+
+    Interrupted, the same command goes on where it was."""
 
     agent: tyro.conf.Positional[str]
-    """A run folder, my_pkg:MyAgent, or any other name that `lmgym eval` takes."""
+    """A run folder, openai:MODEL[@BASE_URL], hf:MODEL, my_pkg:MyAgent."""
     tasks: tuple[str, ...]
     """Games: FOMaze-v0 Wordle-v0 ..."""
     name: str
@@ -174,6 +177,8 @@ class Submit:
     """Folder of the entries."""
     decoding: DecodingOptions = field(default_factory=DecodingOptions)
     """How a policy chooses tokens."""
+    chat: ChatOptions = field(default_factory=ChatOptions)
+    """How a chat model plays."""
 
     def run(self) -> int:
         from lmgym.leaderboard.presets import Task
@@ -181,8 +186,11 @@ class Submit:
         from lmgym.leaderboard.submit import submit
 
         tasks = [Task.of(text) for text in self.tasks]
-        given = self.decoding.given()
-        made = [submit(self.agent, task, self.entries, self.name, self.seed, given) for task in tasks]
+        settings = self.decoding.given()
+        made = [
+            submit(self.agent, task, self.entries, self.name, self.seed, settings=settings, chat=self.chat)
+            for task in tasks
+        ]
         print_results(made)
         for entry in made:
             print(entry.folder)

@@ -8,7 +8,7 @@ import contextlib
 import dataclasses
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from lmgym.episode import Episode
 from lmgym.evaluate import collect, default_episodes, evaluate
 from lmgym.files import locked, sha256, write_json
 from lmgym.inspection import look
+from lmgym.journal import Journal
 from lmgym.leaderboard.entries import EpisodeLine, Replay, three_games, write_entry
 from lmgym.leaderboard.presets import Job, Preset, Task
 from lmgym.leaderboard.references import fingerprint
@@ -137,10 +138,12 @@ class Played:
     lines: list[EpisodeLine]
     replays: list[Replay]
     seconds: float
+    usage: Mapping[str, float]
 
 
-def play(agent: Agent, task: Task, episodes: int | None, watch: Callable[[Episode], None] | None = None) -> Played:
-    """Play the official evaluation games, `episodes` of them (the game's own number if None)."""
+def play(agent: Agent, task: Task, episodes: int | None, journal: Journal | None = None) -> Played:
+    """Play the official evaluation games, `episodes` of them (the game's own number if None), but those that are in
+    the journal already."""
     count = default_episodes(contract_of(task.env_id, task.env_kwargs), episodes, task.env_id)
     games: list[Episode] = []
     begun = time.perf_counter()
@@ -149,17 +152,23 @@ def play(agent: Agent, task: Task, episodes: int | None, watch: Callable[[Episod
         def seen(episode: Episode) -> None:
             games.append(episode)
             bar.advance()
-            if watch is not None:
-                watch(episode)
 
-        evaluate(agent, task.env_id, env_kwargs=task.env_kwargs, episodes=count, seed=EVALUATION_SEED, watch=seen)
+        result = evaluate(
+            agent,
+            task.env_id,
+            env_kwargs=task.env_kwargs,
+            episodes=count,
+            seed=EVALUATION_SEED,
+            watch=seen,
+            journal=journal,
+        )
     seconds = time.perf_counter() - begun
     lines = [EpisodeLine.of(game) for game in games]
     replays = [
         Replay.of(rank, place, games[place], look(agent, games[place]) if isinstance(agent, PolicyAgent) else None)
         for rank, place in three_games(lines)
     ]
-    return Played(lines, replays, seconds)
+    return Played(lines, replays, seconds, result.usage)
 
 
 def write(job: Job, plan: Plan, folder: Path | None) -> None:

@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from lmgym.agents import SCRIPTED, load_agent
+from lmgym.chat_agent import ChatOptions
+from lmgym.commands import policy_checksum, settings_of
 from lmgym.errors import UsageError
-from lmgym.files import sha256
+from lmgym.journal import journal
 from lmgym.leaderboard.entries import Entry, file_name, write_entry
-from lmgym.leaderboard.making import described, play
+from lmgym.leaderboard.making import EVALUATION_SEED, described, play
 from lmgym.leaderboard.presets import Task
 from lmgym.methods import methods
-from lmgym.play import PolicyAgent
-from lmgym.policy import RECORD
 
 
 def submit(
@@ -21,22 +21,28 @@ def submit(
     entries: Path,
     name: str,
     seed: int = 0,
+    *,
     settings: Mapping[str, Any] | None = None,
+    chat: ChatOptions | None = None,
 ) -> Entry:
     """Play the official evaluation games of a task with an agent and write its entry.
 
-    `name` is what the agent is called in the table, `seed` that of its training where there are several. Raises
-    UsageError for a name that belongs to the leaderboard's own agents, and where games failed: an entry of some of the
-    games would not be comparable.
+    `name` is what the agent is called in the table, `seed` that of its training where there are several; `settings`
+    and `chat` are as those of `load_agent`. Games that are over are kept beside the entry until all are, so that the
+    same call goes on where it was interrupted. Raises UsageError for a name that belongs to the leaderboard's own
+    agents, and where games failed: an entry of some of the games would not be comparable.
     """
-    slug = file_name(name)
+    slug, chat = file_name(name), chat or ChatOptions()
     if slug in (*SCRIPTED, *methods()):
         raise UsageError(f"{name!r} is the name of one of lmgym's own agents; choose another --name")
     folder = entries / task.name / slug / f"seed-{seed}"
     if folder.exists():
         raise UsageError(f"{folder} exists already; remove it to play its games again")
-    player = load_agent(agent, task.env_id, task.env_kwargs, settings=settings)
-    played = play(player, task, None)
+    player = load_agent(agent, task.env_id, task.env_kwargs, settings=settings, chat=chat)
+    used = {**settings_of(player), "policy": policy_checksum(agent)}
+    game = {"env_id": task.env_id, "env_kwargs": task.env_kwargs, "seed": EVALUATION_SEED}
+    with journal(folder, {"agent": player.name, **game, "settings": used}) as kept:
+        played = play(player, task, None, kept)
     failed = [line.error for line in played.lines if line.error is not None]
     if failed:
         raise UsageError(f"{len(failed)} of {len(played.lines)} games failed, the first with {failed[0]}")
@@ -45,9 +51,12 @@ def submit(
         "agent": slug,
         "kind": "submitted",
         "seed": seed,
-        "settings": {"agent": agent},
+        "settings": {"agent": agent, "options": _plain(chat.given()), "chat": used["chat"], "usage": played.usage},
+        "policy": used["policy"],
         "command": f"lmgym leaderboard submit {agent} --tasks {task.argument} --name {name!r} --seed {seed}",
     }
-    if isinstance(player, PolicyAgent):
-        recipe["policy"] = sha256(Path(agent) / RECORD)
     return write_entry(folder, recipe, played.lines, played.replays, None)
+
+
+def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: str(value) if isinstance(value, Path) else value for name, value in options.items()}

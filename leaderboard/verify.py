@@ -6,16 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lmgym.agents import load_agent
-from lmgym.decoding import Decoding
+from lmgym.chat_agent import ChatOptions
+from lmgym.commands import policy_checksum
 from lmgym.errors import UsageError
-from lmgym.files import sha256
 from lmgym.leaderboard.entries import Entry, EpisodeLine, read_entry, same_recipe
 from lmgym.leaderboard.making import Plan, make, play
 from lmgym.leaderboard.presets import Job, Preset, Task
 from lmgym.leaderboard.references import fingerprint
 from lmgym.leaderboard.suites import START
-from lmgym.play import PolicyAgent
-from lmgym.policy import RECORD, Policy, best_device
 from lmgym.rollout import Agent
 
 
@@ -68,25 +66,24 @@ def task_of(entry: Entry) -> Task:
 
 
 def _player(entry: Entry, task: Task, run: Path | None, agent: str | None) -> Agent:
-    if entry.recipe["policy"] is None:
-        name = agent or entry.recipe["settings"].get("agent", entry.agent)
-        return load_agent(name, task.env_id, task.env_kwargs)
-    usual = (
-        Path("runs")
-        / f"leaderboard-{entry.recipe['preset']}"
-        / "runs"
-        / entry.task
-        / f"{entry.agent}-seed-{entry.seed}"
-    )
-    folder = run or usual
-    if not (folder / RECORD).exists():
+    recipe = entry.recipe
+    if recipe["kind"] == "scripted":
+        return load_agent(entry.agent, task.env_id, task.env_kwargs)
+    name = agent or recipe["settings"]["agent"] if recipe["kind"] == "submitted" else str(run or _usual_run(entry))
+    found = policy_checksum(name)
+    if recipe["policy"] is not None and found is None:
         raise UsageError(
-            f"there is no policy in {folder}: name its run by --run, or train it once more by --retrain DIR"
+            f"there is no policy in {name}: name its run by --run-folder, or train it again by --retrain DIR"
         )
-    if sha256(folder / RECORD) != entry.recipe["policy"]:
-        raise UsageError(f"{folder} holds another policy than the one that {entry.folder} was made with")
-    policy = Policy.from_pretrained(folder).to(best_device())
-    return PolicyAgent(policy, name=str(folder), decoding=Decoding(**entry.recipe["decoding"]))
+    if recipe["policy"] != found:
+        raise UsageError(f"{name} holds another policy than the one that {entry.folder} was made with")
+    chat = ChatOptions(**recipe["settings"].get("options", {}))
+    return load_agent(name, task.env_id, task.env_kwargs, settings=recipe["decoding"], chat=chat)
+
+
+def _usual_run(entry: Entry) -> Path:
+    folder = Path("runs") / f"leaderboard-{entry.recipe['preset']}" / "runs"
+    return folder / entry.task / f"{entry.agent}-seed-{entry.seed}"
 
 
 def preset_of(entry: Entry) -> Preset:

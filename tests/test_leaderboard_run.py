@@ -274,9 +274,9 @@ def test_estimates_come_from_entries_of_the_same_preset(made: Plan) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--preset", "quik"], "nearest: quick"),
+        (["--preset", "quik"], "did you mean 'quick'"),
         (["--tasks", "FOMaz-v0"], "FOMaze-v0"),
-        (["--methods", "ilq"], "nearest: ilql"),
+        (["--methods", "ilq"], "did you mean 'ilql'"),
         (["--seeds", "0"], "--seeds is 1 or more"),
         (["--seed", "1", "--seeds", "2"], "one of the two"),
         (["--preset", "missing.toml"], "cannot be read"),
