@@ -44,7 +44,12 @@ def run(command: str, home: Path) -> str:
     offline = {"PIP_NO_INDEX": "1", "PIP_NO_BUILD_ISOLATION": "0", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
     environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
     done = subprocess.run(
-        ["bash", "-c", command], cwd=home, env={**environment, **own, **offline}, capture_output=True, text=True
+        ["bash", "-c", command],
+        cwd=home,
+        env={**environment, **own, **offline},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
     return done.stdout
@@ -81,5 +86,7 @@ def test_the_readme_of_a_method_of_ones_own(newcomer: Path, root: Path) -> None:
 
 
 def test_commands_are_read_as_they_stand(tmp_path: Path) -> None:
-    (tmp_path / "README.md").write_text("```sh\na --b 1   # why\n# only a remark\n\nc '#d'\n```\n```\nno command\n```\n")
+    (tmp_path / "README.md").write_text(
+        "```sh\na --b 1   # why\n# only a remark\n\nc '#d'\n```\n```\nno command\n```\n"
+    )
     assert commands(tmp_path / "README.md") == ["a --b 1", "c '#d'"]

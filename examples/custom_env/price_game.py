@@ -38,7 +38,7 @@ class PriceGame(TextEnv):
         self.render_mode = render_mode
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
-        super().reset(seed=seed)
+        super().reset(seed=seed, options=options)
         self._price = int(self.np_random.integers(1, HIGHEST + 1))
         self._lowest, self._highest = 1, HIGHEST  # what the answers leave possible
         self._skill: float | None = None

@@ -6,9 +6,9 @@ and mean over the action tokens of a batch:
     policy: mean w_t * -log pi(h_t)[a_t]   with w_t = min(exp((G_t - V(h_t)) / temperature), max_weight)
     V:      mean 1/2 (V(h_t) - G_t)^2
 
-Returns are scaled to vary by 1, so that a temperature means the same in every game. Acting: the policy alone. Source: AWR
-(arXiv 1910.00177), algorithm 1, applied once to data of others instead of in turns with new play; its return is that of the
-data (lambda = 1). Added: while V learns first, all weights are 1.
+Returns are scaled to vary by 1, so that a temperature means the same in every game. Acting: the policy alone. Source:
+AWR (arXiv 1910.00177), algorithm 1, with returns as they were played (lambda = 1). Left out: its rounds of new play;
+the data are those of others. Added: while V learns first, all weights are 1.
 """
 
 from collections.abc import Mapping
@@ -104,7 +104,9 @@ def train(run: Run, config: Config) -> None:
     policy = trained_policy(run, config.init, config.lm, "bc")
     data = TokenDataset(episodes, policy.codec, policy.view)
     scale, returns = add_scaled_returns(data, config.discount)
-    critic = Critic.seeded(policy.lm, CriticShape("own", num_q=0, has_v=True, reward_scale=scale), returns, run.recipe.seed)
+    critic = Critic.seeded(
+        policy.lm, CriticShape("own", num_q=0, has_v=True, reward_scale=scale), returns, run.recipe.seed
+    )
     networks = Networks(policy, critic, round(config.values_first * config.optim.steps))
     terms = partial(loss, config=config)
     fit(run, networks, data, terms, config.optim, after_step=lambda: networks.step.add_(1))
