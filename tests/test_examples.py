@@ -1,5 +1,6 @@
 """The examples do what their README files say: every command in them is run, in a fresh folder, as a newcomer would."""
 
+import math
 import os
 import re
 import shutil
@@ -7,9 +8,15 @@ import subprocess
 import sysconfig
 import venv
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import torch
 
+from lmgym.check import check
+from lmgym.env import contract_of
+from lmgym.methods import method_module
 from lmgym.scores import bootstrap_mean
 from lmgym.store import read_episodes, read_metadata
 
@@ -83,6 +90,46 @@ def test_the_readme_of_a_method_of_ones_own(newcomer: Path, root: Path) -> None:
         for name in ("wordle-bc", "wordle-awr")
     )
     assert bootstrap_mean(weighted, seed=0).low > bootstrap_mean(clone, seed=0).high
+
+
+def test_the_weights_of_the_method_are_those_of_its_docstring() -> None:
+    awr = method_module("custom_method.awr")
+    config = awr.Config(temperature=0.5, max_weight=3.0)
+    ids = torch.tensor([[0, 1, 0, 1]])
+    mask = torch.tensor([[False, True, True, True]])
+    batch: Any = SimpleNamespace(
+        action_ids=ids[mask],
+        num_actions=3,
+        columns={"returns": torch.tensor([[0.0, 1.0, -1.0, 2.0]])},
+        at_actions=lambda values: values[mask],
+    )
+    logits = torch.tensor([[0.0, 0.0], [math.log(3), 0.0], [0.0, 0.0]], requires_grad=True)
+    v = torch.tensor([0.5, -0.75, 0.0], requires_grad=True)
+    weights = [math.exp(0.5 / 0.5), math.exp(-0.25 / 0.5), 3.0]  # the last would be exp(4)
+    clone = [math.log(2), -math.log(0.75), math.log(2)]  # -log of what each action token was given
+    value = 0.5 * (0.5**2 + 0.25**2 + 2**2) / 3
+    total, metrics = awr.loss(batch, awr.Outputs(logits, v, weigh=True), config)
+    expected = sum(weight * cost for weight, cost in zip(weights, clone, strict=True)) / 3
+    assert total.item() == pytest.approx(expected + value)
+    assert metrics["weight"].item() == pytest.approx(sum(weights) / 3)
+    total.backward()
+    assert v.grad is not None
+    assert v.grad.tolist() == pytest.approx([-0.5 / 3, 0.25 / 3, -2 / 3])  # the weights move V nowhere
+    total, _ = awr.loss(batch, awr.Outputs(logits, v, weigh=False), config)
+    assert total.item() == pytest.approx(sum(clone) / 3 + value)
+
+
+def test_the_wrapped_game_of_the_readme(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blocks = re.findall(r"^```python\n(.*?)^```", (root / "README.md").read_text(encoding="utf-8"), re.M | re.S)
+    (block,) = (block for block in blocks if "register_wrapped" in block)
+    name = re.search(r"^# (\w+\.py)", block)
+    env_id = re.search(r"--env (\S+)", block)
+    assert name
+    assert env_id
+    (tmp_path / name[1]).write_text(block, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert [verdict for verdict in check(env_id[1]) if verdict.problem] == []
+    assert contract_of(env_id[1]).history == 1
 
 
 def test_commands_are_read_as_they_stand(tmp_path: Path) -> None:
