@@ -17,6 +17,8 @@ from lmgym.env import contract_of, make_env
 from lmgym.episode import Episode
 from lmgym.errors import UsageError
 from lmgym.evaluate import collect, evaluate
+from lmgym.play import PolicyAgent
+from lmgym.policy import Policy
 from lmgym.rollout import Start, rollout
 from lmgym.store import append_episodes, read_episodes, read_metadata, write_episodes
 from lmgym.wrappers import (
@@ -71,6 +73,17 @@ def test_gymnasium_finds_nothing_wrong(wrap: Callable[[Any], gymnasium.Env], env
 @pytest.mark.parametrize("env_id", WRAPPED)
 def test_games_do_not_depend_on_how_many_are_played_at_a_time(env_id: str) -> None:
     assert played(env_id, num_envs=1) == played(env_id, num_envs=5)
+
+
+@pytest.mark.parametrize("env_id", WRAPPED)
+def test_policies_play_wrapped_games(env_id: str, tiny_policy: Callable[..., Policy]) -> None:
+    policy = tiny_policy(env_id)
+    assert policy.view.max_turns == contract_of(env_id).history
+    games = [list(collect(PolicyAgent(policy), env_id, episodes=4, num_envs=count)) for count in (1, 4)]
+    # Not the log-probabilities, whose last digits depend on the width of a batch.
+    said = [[[(turn.text, turn.reward) for turn in game.turns] for game in played] for played in games]
+    assert said[0] == said[1]
+    assert all(game.error is None for game in games[0])
 
 
 @pytest.mark.parametrize("pieces", [None, 1, 2, 3, 4, 5, 100])
