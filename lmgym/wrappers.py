@@ -260,11 +260,12 @@ class MaskAction(TextWrapper, RecordConstructorArgs):
 class RecordEpisodes(TextWrapper, RecordConstructorArgs):
     """Adds every finished game to a Parquet file, which `lmgym train --data` and `lmgym data info` read.
 
-    The file is replaced as a whole each time, so that it is never half written, at once for the first games and later
+    The file is replaced as a whole each time, so that it is never half written: at once for the first games, later
     whenever a tenth more have been played; `close()` writes the rest. Many environments may record to one file. A game
-    that was left before its end, or whose other side failed, is no data. `agent` is who plays, for the record; `env_id`
-    the id that the data are to be of, if it is another than the environment's (`my_pkg:my/Game-v0`). Games that were
-    reset without a seed have the seed -1. Raises UsageError where the file holds other games or games of another agent.
+    that was left before its end, or whose other side failed, is no data; what is kept is text, not a policy's tokens.
+    `agent` is who plays, for the record; `env_id` the id that the data are to be of, if it is another than the
+    environment's (`my_pkg:my/Game-v0`). Games that were reset without a seed have the seed -1. Raises UsageError where
+    the file holds other games or games of another agent.
     """
 
     def __init__(
