@@ -18,6 +18,7 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 from gymnasium.utils.env_checker import check_env
+from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker, TimeLimit
 
 from lmgym.agents import ScriptedAgent, choose_at_random, load_agent
 from lmgym.env import TextEnv, contract, fidelity, listed_choices, make_env, plays_itself
@@ -49,6 +50,13 @@ class Subject:
     def make(self) -> gymnasium.Env:
         """Return a new environment with Gymnasium's wrappers."""
         return make_env(self.env_id, self.env_kwargs)
+
+    def bare(self) -> gymnasium.Env:
+        """Return a new environment without what Gymnasium puts around every game; an author's own wrappers remain."""
+        env = self.make()
+        while isinstance(env, PassiveEnvChecker | OrderEnforcing | TimeLimit):
+            env = env.env
+        return env
 
     def play(self, seed: int, role: str = "random") -> Episode:
         """Play one whole game at random or as the game plays itself."""
@@ -83,13 +91,13 @@ def check(env_id: str, env_kwargs: Mapping[str, Any] | None = None) -> Iterator[
 
 
 def _gymnasium_check(subject: Subject) -> None:
-    env = subject.make()
-    check_env(env.unwrapped)
+    env = subject.bare()
+    check_env(env)
     env.close()
 
 
 def _five_values(subject: Subject) -> None:
-    env = subject.make().unwrapped
+    env = subject.bare()
     started = env.reset(seed=0)
     if not (isinstance(started, tuple) and len(started) == 2):
         raise Broken("reset() returns something other than (observation, info)")
@@ -130,7 +138,7 @@ def _require_observation(env: gymnasium.Env, observation: Any) -> None:
 
 
 def _observations_in_space(subject: Subject) -> None:
-    env = subject.make().unwrapped
+    env = subject.bare()
     for seed in range(5):
         for turn in subject.play(seed).observations:
             _require_observation(env, turn.text)

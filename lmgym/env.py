@@ -157,20 +157,19 @@ class Contract:
 
 
 def contract(env: gymnasium.Env) -> Contract:
-    """Read what `env`, ours or foreign, wrapped or not, declares."""
-    game = env.unwrapped
-    starts = getattr(game, "official_starts", tuple)
-    scale = _declared(game, "reference")
+    """Read what `env`, ours or foreign, declares; what a wrapper declares goes before the game's own."""
+    starts = getattr(env.unwrapped, "official_starts", tuple)
+    scale = declared(env, "reference")
     if env.spec is not None and env.spec.max_episode_steps != gymnasium.spec(env.spec.id).max_episode_steps:
         scale = None  # It is that of the registered limit.
     return Contract(
-        history=_declared(game, "history"),
-        max_reply_chars=_declared(game, "max_reply_chars"),
-        tokenizer=_declared(game, "tokenizer"),
-        preset=_declared(game, "preset"),
-        data_episodes=_declared(game, "data_episodes"),
-        evaluation_episodes=_declared(game, "evaluation_episodes"),
-        keep=_declared(game, "keep"),
+        history=declared(env, "history"),
+        max_reply_chars=declared(env, "max_reply_chars"),
+        tokenizer=declared(env, "tokenizer"),
+        preset=declared(env, "preset"),
+        data_episodes=declared(env, "data_episodes"),
+        evaluation_episodes=declared(env, "evaluation_episodes"),
+        keep=declared(env, "keep"),
         reference=scale,
         official_starts=tuple(starts()) if callable(starts) else (),
         remote=is_remote(env),
@@ -179,14 +178,18 @@ def contract(env: gymnasium.Env) -> Contract:
 
 def is_remote(env: gymnasium.Env) -> bool:
     """Return whether a game, ours or foreign, declares that it waits for something outside."""
-    return _declared(env.unwrapped, "remote")
+    return declared(env, "remote")
 
 
-def _declared(game: gymnasium.Env, name: str) -> Any:
+def declared(env: gymnasium.Env, name: str) -> Any:
+    """Return what a wrapper or the game declares under the name of a member of `TextEnv`, or the default."""
+    default = getattr(TextEnv, name)
+    if not env.has_wrapper_attr(name):
+        return default
+    value = env.get_wrapper_attr(name)
     # A foreign game may call something else by such a name.
-    value, default = getattr(game, name, None), getattr(TextEnv, name)
     kind = Reference if name == "reference" else int if name in ("history", "max_turns") else type(default)
-    return value if isinstance(game, TextEnv) or isinstance(value, kind) else default
+    return value if isinstance(env.unwrapped, TextEnv) or isinstance(value, kind) else default
 
 
 def fidelity(env: gymnasium.Env) -> dict[str, float]:
@@ -227,7 +230,7 @@ def make_env(env_id: str, env_kwargs: Mapping[str, Any] | None = None, **make_kw
     that are not text.
     """
     env_kwargs = dict(env_kwargs or {})
-    spec = _spec(env_id)
+    spec = env_spec(env_id)
     try:
         env = gymnasium.make(spec, **make_kwargs, **env_kwargs)
     except TypeError as error:
@@ -263,10 +266,11 @@ def listed_choices(env: gymnasium.Env) -> Sequence[str] | None:
 def turn_limit(env: gymnasium.Env) -> int | None:
     """Return after how many actions a game ends at the latest, None where nobody says."""
     registered = env.spec.max_episode_steps if env.spec else None
-    return registered or _declared(env.unwrapped, "max_turns")
+    return registered or declared(env, "max_turns")
 
 
-def _spec(env_id: str) -> Any:
+def env_spec(env_id: str) -> Any:
+    """Return Gymnasium's record of an id, whose module is imported first. Raises UsageError for an unknown one."""
     module, _, name = env_id.rpartition(":")
     if module:
         imported(module, env_id)

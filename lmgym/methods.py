@@ -18,7 +18,7 @@ def methods() -> list[str]:
 def method_module(name: str) -> Any:
     """Import a method by its name, or by dotted name one outside lmgym. Raises UsageError for an unknown one."""
     if "." not in name and name not in methods():
-        raise unknown("method", name, methods())
+        raise unknown("method", name, [*methods(), "my_pkg.my_method"])
     module = imported(name if "." in name else f"lmgym.algorithms.{name}", name)
     if not (dataclasses.is_dataclass(getattr(module, "Config", None)) and callable(getattr(module, "train", None))):
         raise UsageError(f"{name} is no method: it needs a dataclass Config and a function train(run, config)")

@@ -16,7 +16,7 @@ from lmgym import provenance
 from lmgym.env import jsonable
 from lmgym.episode import Episode, Statistics, Tally, Turn
 from lmgym.errors import UsageError
-from lmgym.files import replacing
+from lmgym.files import locked, replacing
 
 FORMAT = 1
 ROWS_PER_GROUP = 1000
@@ -111,9 +111,10 @@ class EpisodeWriter:
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[EpisodeWriter]:
-    """Yield a writer for a file that is not there yet; `finish` must be called before the block ends."""
-    with replacing(path, only_new=True) as partial:
+def writing(path: Path, *, only_new: bool = True) -> Iterator[EpisodeWriter]:
+    """Yield a writer for a file that is not there yet, or with `only_new` off for one that takes the place of the old;
+    `finish` must be called before the block ends."""
+    with replacing(path, only_new=only_new) as partial:
         writer = EpisodeWriter(partial)
         try:
             yield writer
@@ -128,6 +129,34 @@ def write_episodes(path: str | Path, episodes: Iterable[Episode], series: int | 
         for episode in episodes:
             writer.add(episode)
         return writer.finish(series)
+
+
+def append_episodes(path: str | Path, episodes: Iterable[Episode]) -> Metadata:
+    """Add episodes to a file, or begin one. The file is replaced as a whole, so that every reader sees all of them or
+    none; who else adds to it waits. Raises UsageError where it holds another game's or agent's episodes."""
+    path = Path(path)
+    with locked(path.parent, path.name, wait=True):
+        there = read_metadata(path) if path.exists() else None
+        with writing(path, only_new=False) as writer:
+            for episode in iterate_episodes(path) if there else ():
+                writer.add(episode)
+            for episode in episodes:
+                if there is not None:
+                    _require_source(path, there, episode.env_id, episode.env_kwargs, episode.agent)
+                writer.add(episode)
+            return writer.finish(None if there is None else there.series)
+
+
+def require_source(path: Path, env_id: str, env_kwargs: Mapping[str, Any], agent: str) -> None:
+    """Raise UsageError unless a file holds the episodes of this agent in this game."""
+    _require_source(path, read_metadata(path), env_id, env_kwargs, agent)
+
+
+def _require_source(path: Path, found: Metadata, env_id: str, env_kwargs: Mapping[str, Any], agent: str) -> None:
+    if (found.env_id, found.env_kwargs, found.agent) != (env_id, env_kwargs, agent):
+        there = f"{found.agent} in {found.env_id} {found.env_kwargs or ''}".rstrip()
+        here = f"{agent} in {env_id} {env_kwargs or ''}".rstrip()
+        raise UsageError(f"{path} holds games of {there}, to which those of {here} cannot be added")
 
 
 def read_metadata(path: str | Path) -> Metadata:

@@ -10,6 +10,7 @@ from gymnasium import spaces
 from lmgym.env import AnyText, TextEnv, require_options
 from lmgym.oracle import OracleError, OtherSide, load_oracle
 from lmgym.scores import Reference, Score
+from lmgym.wrappers import ChatObservation, HistoryObservation, MaskAction, ShapeReward, TurnFacts, register_wrapped
 
 COLOURS = ("red", "blue", "green")
 LOWER = "abcdefghijklmnopqrstuvwxyz"
@@ -285,7 +286,22 @@ gymnasium.register("test/Mirror-v0", entry_point="tests.games:Mirror", max_episo
 gymnasium.register("test/Loose-v0", entry_point="tests.games:Echo", order_enforce=False)
 gymnasium.register("test/Foreign-v0", entry_point="tests.games:Foreign", max_episode_steps=5)
 
+
+def doubled(turn: TurnFacts) -> float:
+    """Twice the reward of the game."""
+    return 2 * turn.reward
+
+
+for name, wrapper in {
+    "History": HistoryObservation.wrapper_spec(),
+    "Chat": ChatObservation.wrapper_spec(system="Repeat the colour."),
+    "Shaped": ShapeReward.wrapper_spec(shape=doubled),
+    "Masked": MaskAction.wrapper_spec(max_refused=4),
+}.items():
+    register_wrapped(f"test/Echo{name}-v0", "test/Echo-v0", wrapper)
+
 ECHO = "tests.games:test/Echo-v0"
+WRAPPED = [f"tests.games:test/Echo{name}-v0" for name in ("History", "Chat", "Shaped", "Masked")]
 PARLEY = "tests.games:test/Parley-v0"
 FOREIGN = "tests.games:test/Foreign-v0"
 

@@ -33,7 +33,8 @@ from lmgym.train import OptimConfig, RowSampler, chosen_precision
 from tests.games import ECHO, Echo
 from tests.test_policy import gpt2_folder
 
-METHODS = methods()
+# Found by themselves; and one outside lmgym, named as its users name it.
+METHODS = [*methods(), "custom_method.awr"]
 VARYING = ("seconds", "tokens_per_second")
 
 

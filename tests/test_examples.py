@@ -1,0 +1,139 @@
+"""The examples do what their README files say: every command in them is run, in a fresh folder, as a newcomer would."""
+
+import math
+import os
+import re
+import shutil
+import subprocess
+import sysconfig
+import venv
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from lmgym.check import check
+from lmgym.env import contract_of
+from lmgym.methods import method_module
+from lmgym.scores import bootstrap_mean
+from lmgym.store import read_episodes, read_metadata
+
+
+def commands(readme: Path) -> list[str]:
+    """The lines of the README's shell blocks, in order, without comments."""
+    blocks = re.findall(r"^```sh\n(.*?)^```", readme.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    lines = [re.sub(r"(^|\s+)# .*", "", line).strip() for block in blocks for line in block.splitlines()]
+    return [line for line in lines if line]
+
+
+@pytest.fixture
+def newcomer(root: Path, tmp_path: Path) -> Path:
+    """A folder with the examples and an environment in which lmgym and pip work without network, but nothing of the
+    examples is installed."""
+    home = tmp_path
+    shutil.copytree(root / "examples", home / "examples", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    venv.create(home / "venv", with_pip=False)
+    site = next((home / "venv").glob("lib/python*/site-packages"))
+    # The packages of this environment, lmgym's dependencies among them, and lmgym itself from where it is tested.
+    (site / "installed.pth").write_text(f"{root}\n{sysconfig.get_paths()['purelib']}\n", encoding="utf-8")
+    for program in ("lmgym", "pip"):
+        launcher = home / "venv" / "bin" / program
+        launcher.write_text(f'#!/bin/sh\nexec "{home}/venv/bin/python" -m {program} "$@"\n', encoding="utf-8")
+        launcher.chmod(0o755)
+    return home
+
+
+def run(command: str, home: Path) -> str:
+    """Run a command as typed in `home`; return what it printed."""
+    own = {"PATH": f"{home}/venv/bin{os.pathsep}{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
+    offline = {"PIP_NO_INDEX": "1", "PIP_NO_BUILD_ISOLATION": "0", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    done = subprocess.run(
+        ["bash", "-c", command],
+        cwd=home,
+        env={**environment, **own, **offline},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_the_readme_of_a_game_of_ones_own(newcomer: Path, root: Path) -> None:
+    lines = commands(root / "examples" / "custom_env" / "README.md")
+    said = {line: run(line, newcomer) for line in lines}
+    words = [line.split()[:2] for line in lines]
+    assert words[0] == ["pip", "install"]
+    for command in ("check", "collect", "tune", "eval", "inspect"):
+        assert ["lmgym", command] in words
+    assert any("train ilql" in line for line in lines)
+    (checked,) = (text for line, text in said.items() if line.startswith("lmgym check"))
+    assert "all rules kept" in checked
+    returns = [episode.total_reward for episode in read_episodes(newcomer / "price-ilql.parquet")]
+    data = read_metadata(newcomer / "price.parquet").statistics.mean_return
+    assert bootstrap_mean(returns, seed=0).low > data
+    assert "Sold!" in (newcomer / "price.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_the_readme_of_a_method_of_ones_own(newcomer: Path, root: Path) -> None:
+    lines = commands(root / "examples" / "custom_method" / "README.md")
+    for line in lines:
+        run(line, newcomer)
+    assert any("train custom_method.awr" in line for line in lines)
+    clone, weighted, data = (
+        read_metadata(newcomer / f"{name}.parquet").statistics.mean_return
+        for name in ("wordle-bc", "wordle-awr", "wordle")
+    )
+    assert weighted > max(clone, data)
+
+
+def test_the_weights_of_the_method_are_those_of_its_docstring() -> None:
+    awr = method_module("custom_method.awr")
+    config = awr.Config(temperature=0.5, max_weight=3.0)
+    ids = torch.tensor([[0, 1, 0, 1]])
+    mask = torch.tensor([[False, True, True, True]])
+    batch: Any = SimpleNamespace(
+        action_ids=ids[mask],
+        num_actions=3,
+        columns={"returns": torch.tensor([[0.0, 1.0, -1.0, 2.0]])},
+        at_actions=lambda values: values[mask],
+    )
+    logits = torch.tensor([[0.0, 0.0], [math.log(3), 0.0], [0.0, 0.0]], requires_grad=True)
+    v = torch.tensor([0.5, -0.75, 0.0], requires_grad=True)
+    weights = [math.exp(0.5 / 0.5), math.exp(-0.25 / 0.5), 3.0]  # the last would be exp(4)
+    clone = [math.log(2), -math.log(0.75), math.log(2)]  # -log of what each action token was given
+    value = 0.5 * (0.5**2 + 0.25**2 + 2**2) / 3
+    total, metrics = awr.loss(batch, awr.Outputs(logits, v, weigh=True), config)
+    expected = sum(weight * cost for weight, cost in zip(weights, clone, strict=True)) / 3
+    assert total.item() == pytest.approx(expected + value)
+    assert metrics["weight"].item() == pytest.approx(sum(weights) / 3)
+    total.backward()
+    assert v.grad is not None
+    assert v.grad.tolist() == pytest.approx([-0.5 / 3, 0.25 / 3, -2 / 3])  # the weights move V nowhere
+    total, _ = awr.loss(batch, awr.Outputs(logits, v, weigh=False), config)
+    assert total.item() == pytest.approx(sum(clone) / 3 + value)
+
+
+def test_the_wrapped_game_of_the_readme(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blocks = re.findall(r"^```python\n(.*?)^```", (root / "README.md").read_text(encoding="utf-8"), re.M | re.S)
+    (block,) = (block for block in blocks if "register_wrapped" in block)
+    name = re.search(r"^# (\w+\.py)", block)
+    env_id = re.search(r"--env (\S+)", block)
+    assert name
+    assert env_id
+    (tmp_path / name[1]).write_text(block, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert [verdict for verdict in check(env_id[1]) if verdict.problem] == []
+    assert contract_of(env_id[1]).history == 1
+
+
+def test_commands_are_read_as_they_stand(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text(
+        "```sh\na --b 1   # why\n# only a remark\n\nc '#d'\n```\n```\nno command\n```\n"
+    )
+    assert commands(tmp_path / "README.md") == ["a --b 1", "c '#d'"]
