@@ -1,0 +1,184 @@
+"""TRL on our games and our data: the example learns, and its tokens are held against the chat template."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import pytest
+
+from lmgym.agents import load_agent
+from lmgym.env import AnyText, TextEnv, make_env
+from lmgym.evaluate import collect
+from lmgym.export import export
+from lmgym.store import write_episodes
+
+pytest.importorskip("trl", reason="trl is not installed (pip install trl==1.16.0)")
+pytestmark = [pytest.mark.filterwarnings("ignore")]  # of TRL and the packages it brings
+
+FO = "lmgym/FOMaze-v0"
+UMAZE = {"maze": "umaze"}
+CHATML = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+class Lowercase(TextEnv):
+    """Three times the share of small letters in what is said: a model that says anything earns something at once."""
+
+    observation_space = AnyText()
+    metadata = {"render_modes": []}  # noqa: RUF012
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
+        super().reset(seed=seed)
+        self._left = 3
+        return f"say {self.np_random.integers(10)}", {}
+
+    def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
+        self._left -= 1
+        share = sum("a" <= letter <= "z" for letter in action) / max(1, len(action))
+        return "go on", share, self._left == 0, False, {}
+
+
+gymnasium.register("test/Lowercase-v0", entry_point="tests.test_trl:Lowercase")
+
+
+@pytest.fixture(scope="module")
+def chat_model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The folder of a chat model with random weights: bytes as tokens, ChatML."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    folder = tmp_path_factory.mktemp("chat-model")
+    special = ["<|pad|>", "<|im_start|>", "<|im_end|>"]
+    vocabulary = {token: place for place, token in enumerate(special + sorted(pre_tokenizers.ByteLevel.alphabet()))}
+    raw = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    raw.decoder = decoders.ByteLevel()
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=raw, pad_token="<|pad|>", eos_token="<|im_end|>", additional_special_tokens=["<|im_start|>"]
+    )
+    tokenizer.chat_template = CHATML
+    tokenizer.save_pretrained(folder)
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=640,
+        pad_token_id=0,
+        eos_token_id=2,
+        bos_token_id=None,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    return str(folder)
+
+
+def tokenizer_of(folder: str) -> Any:
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(folder)
+
+
+def test_a_conversation_in_tokens_is_the_chat_of_the_game(chat_model: str) -> None:
+    from examples.trl_grpo.train import Conversation
+
+    tokenizer = tokenizer_of(chat_model)
+    game, env = Conversation(FO, UMAZE, 5, tokenizer), make_env(FO, UMAZE)
+    messages = [{"role": "user", "content": tokenizer.decode(game.prompt).split("user\n")[1].split("<|im_end|>")[0]}]
+    assert messages[0]["content"].endswith(env.reset(seed=5)[0])
+    assert "move up" in messages[0]["content"]
+    earned = 0.0
+    for text, ended in (("move up", True), ("fly to the moon", False), ("move left", True)):
+        observation, reward, *_ = env.step(text)
+        earned += float(reward)
+        game.take(tokenizer.encode(text) + [tokenizer.eos_token_id] * ended, room=10_000)
+        messages += [{"role": "assistant", "content": text}, {"role": "user", "content": observation}]
+    whole = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
+    assert game.prompt + game.completion == whole
+    assert game.total_reward == earned
+    said = [token for token, own in zip(game.completion, game.by_model, strict=True) if own]
+    assert tokenizer.decode(said) == "move up<|im_end|>fly to the moonmove left<|im_end|>"
+    assert not game.over
+    game.take(tokenizer.encode("move up"), room=len(game.prompt))
+    assert game.over
+
+
+def test_a_template_that_rewrites_earlier_messages_is_refused(chat_model: str) -> None:
+    from examples.trl_grpo.train import Conversation
+
+    tokenizer = tokenizer_of(chat_model)
+    tokenizer.chat_template = CHATML.replace("{{ m.content }}", "{{ '' if not loop.last else m.content }}")
+    game = Conversation(FO, UMAZE, 5, tokenizer)
+    with pytest.raises(ValueError, match="rewrites earlier messages"):
+        game.take(tokenizer.encode("move up"), room=10_000)
+
+
+@pytest.mark.slow
+def test_grpo_learns_a_game(chat_model: str, tmp_path: Path) -> None:
+    from trl import GRPOConfig
+
+    from examples.trl_grpo import train
+
+    config = GRPOConfig(
+        str(tmp_path / "run"),
+        max_steps=30,
+        max_completion_length=4,
+        per_device_train_batch_size=8,
+        num_generations=8,
+        learning_rate=1e-2,
+        lr_scheduler_type="constant",
+        report_to=[],
+        logging_steps=1,
+        save_strategy="no",
+        use_cpu=True,
+        seed=3,
+    )
+    made = train.trainer("test/Lowercase-v0", chat_model, config, games=30)
+    seen: list[dict[str, Any]] = []
+    play = made.rollout_func
+
+    def watched(prompts: list[Any], trainer: Any) -> dict[str, Any]:
+        seen.append({"seeds": [prompt[-1]["content"] for prompt in prompts], **play(prompts, trainer)})
+        return seen[-1]
+
+    made.rollout_func = watched
+    made.train()
+    assert len(seen) == 30
+    for batch in seen:
+        assert len(set(batch["seeds"])) == 1, "a group is games from one start"
+        for tokens, mask in zip(batch["completion_ids"], batch["env_mask"], strict=True):
+            assert len(tokens) == len(mask)
+            assert 3 <= sum(mask) <= 12 < len(mask), "three replies of the model, and what the game said between"
+    logged = [line["rewards/total_reward/mean"] for line in made.state.log_history if "reward" in line]
+    assert logged == pytest.approx([sum(batch["total_reward"]) / 8 for batch in seen])
+    assert sum(logged[:5]) / 5 < 0.6
+    assert sum(logged[-5:]) / 5 > 1.5
+
+
+@pytest.mark.slow
+def test_sft_reads_the_exported_rows(chat_model: str, tmp_path: Path) -> None:
+    from datasets import load_dataset
+    from trl import SFTConfig, SFTTrainer
+
+    played = list(collect(load_agent("expert", FO, UMAZE), FO, env_kwargs=UMAZE, episodes=3))
+    write_episodes(tmp_path / "games.parquet", played)
+    rows = export(tmp_path / "games.parquet", "trl", tmp_path / "rows.jsonl").rows
+    export(tmp_path / "games.parquet", "chat", tmp_path / "chat.jsonl")
+    data = load_dataset("json", data_files=str(tmp_path / "rows.jsonl"), split="train", cache_dir=str(tmp_path / "c"))
+    assert data.num_rows == rows
+    settings: dict[str, Any] = {"max_steps": 2, "report_to": [], "save_strategy": "no", "use_cpu": True}
+    trainer = SFTTrainer(chat_model, args=SFTConfig(str(tmp_path / "run"), **settings), train_dataset=data)
+    batch = next(iter(trainer.get_train_dataloader()))
+    tokenizer = tokenizer_of(chat_model)
+    learned = {tokenizer.decode(row[row != -100]) for row in batch["labels"]}
+    actions = {json.loads(line)["completion"][0]["content"] for line in (tmp_path / "rows.jsonl").open()}
+    assert learned <= {f"{action}<|im_end|>\n" for action in actions}
+    trainer.train()
+    chats = load_dataset("json", data_files=str(tmp_path / "chat.jsonl"), split="train", cache_dir=str(tmp_path / "c"))
+    assert [row["seed"] for row in chats] == [game.seed for game in played]
+    assert [row["rewards"] for row in chats] == [[turn.reward for turn in game.actions] for game in played]
