@@ -12,16 +12,13 @@ from lmgym.env import AnyText, TextEnv, make_env
 from lmgym.evaluate import collect
 from lmgym.export import export
 from lmgym.store import write_episodes
+from tests.chats import TEMPLATE, build_chat_model
 
 pytest.importorskip("trl", reason="trl is not installed (pip install trl==1.16.0)")
 pytestmark = [pytest.mark.filterwarnings("ignore")]  # of TRL and the packages it brings
 
 FO = "lmgym/FOMaze-v0"
 UMAZE = {"maze": "umaze"}
-CHATML = (
-    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-)
 
 
 class Lowercase(TextEnv):
@@ -46,36 +43,8 @@ gymnasium.register("test/Lowercase-v0", entry_point="tests.test_trl:Lowercase")
 
 @pytest.fixture(scope="module")
 def chat_model(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The folder of a chat model with random weights: bytes as tokens, ChatML."""
-    import torch
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-
-    folder = tmp_path_factory.mktemp("chat-model")
-    special = ["<|pad|>", "<|im_start|>", "<|im_end|>"]
-    vocabulary = {token: place for place, token in enumerate(special + sorted(pre_tokenizers.ByteLevel.alphabet()))}
-    raw = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
-    raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    raw.decoder = decoders.ByteLevel()
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=raw, pad_token="<|pad|>", eos_token="<|im_end|>", additional_special_tokens=["<|im_start|>"]
-    )
-    tokenizer.chat_template = CHATML
-    tokenizer.save_pretrained(folder)
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(vocabulary),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        max_position_embeddings=640,
-        pad_token_id=0,
-        eos_token_id=2,
-        bos_token_id=None,
-    )
-    LlamaForCausalLM(config).save_pretrained(folder)
-    return str(folder)
+    """The folder of a chat model with random weights, whose tokens are characters."""
+    return str(build_chat_model(tmp_path_factory.mktemp("chat") / "model", max_positions=1024))
 
 
 def tokenizer_of(folder: str) -> Any:
@@ -85,13 +54,13 @@ def tokenizer_of(folder: str) -> Any:
 
 
 def test_a_conversation_in_tokens_is_the_chat_of_the_game(chat_model: str) -> None:
-    from examples.trl_grpo.train import Conversation
+    from examples.trl_grpo.train import Conversation, rules
 
     tokenizer = tokenizer_of(chat_model)
     game, env = Conversation(FO, UMAZE, 5, tokenizer), make_env(FO, UMAZE)
-    messages = [{"role": "user", "content": tokenizer.decode(game.prompt).split("user\n")[1].split("<|im_end|>")[0]}]
-    assert messages[0]["content"].endswith(env.reset(seed=5)[0])
-    assert "move up" in messages[0]["content"]
+    observation, _ = env.reset(seed=5)
+    messages = [{"role": "user", "content": f"{rules(env)}\n\n{observation}"}]
+    assert "move up" in rules(env)
     earned = 0.0
     for text, ended in (("move up", True), ("fly to the moon", False), ("move left", True)):
         observation, reward, *_ = env.step(text)
@@ -102,7 +71,7 @@ def test_a_conversation_in_tokens_is_the_chat_of_the_game(chat_model: str) -> No
     assert game.prompt + game.completion == whole
     assert game.total_reward == earned
     said = [token for token, own in zip(game.completion, game.by_model, strict=True) if own]
-    assert tokenizer.decode(said) == "move up<|im_end|>fly to the moonmove left<|im_end|>"
+    assert tokenizer.decode(said) == "move up</s>fly to the moonmove left</s>"
     assert not game.over
     game.take(tokenizer.encode("move up"), room=len(game.prompt))
     assert game.over
@@ -112,7 +81,7 @@ def test_a_template_that_rewrites_earlier_messages_is_refused(chat_model: str) -
     from examples.trl_grpo.train import Conversation
 
     tokenizer = tokenizer_of(chat_model)
-    tokenizer.chat_template = CHATML.replace("{{ m.content }}", "{{ '' if not loop.last else m.content }}")
+    tokenizer.chat_template = TEMPLATE.replace("message['content']", "message['content'] if loop.last else ''")
     game = Conversation(FO, UMAZE, 5, tokenizer)
     with pytest.raises(ValueError, match="rewrites earlier messages"):
         game.take(tokenizer.encode("move up"), room=10_000)
@@ -156,8 +125,8 @@ def test_grpo_learns_a_game(chat_model: str, tmp_path: Path) -> None:
             assert 3 <= sum(mask) <= 12 < len(mask), "three replies of the model, and what the game said between"
     logged = [line["rewards/total_reward/mean"] for line in made.state.log_history if "reward" in line]
     assert logged == pytest.approx([sum(batch["total_reward"]) / 8 for batch in seen])
-    assert sum(logged[:5]) / 5 < 0.6
-    assert sum(logged[-5:]) / 5 > 1.5
+    assert sum(logged[:5]) / 5 < 1.2
+    assert sum(logged[-5:]) / 5 > 2
 
 
 @pytest.mark.slow
@@ -176,8 +145,10 @@ def test_sft_reads_the_exported_rows(chat_model: str, tmp_path: Path) -> None:
     batch = next(iter(trainer.get_train_dataloader()))
     tokenizer = tokenizer_of(chat_model)
     learned = {tokenizer.decode(row[row != -100]) for row in batch["labels"]}
-    actions = {json.loads(line)["completion"][0]["content"] for line in (tmp_path / "rows.jsonl").open()}
-    assert learned <= {f"{action}<|im_end|>\n" for action in actions}
+    actions = {
+        json.loads(line)["completion"][0]["content"] for line in (tmp_path / "rows.jsonl").read_text().splitlines()
+    }
+    assert learned <= {f"{action}</s>" for action in actions}
     trainer.train()
     chats = load_dataset("json", data_files=str(tmp_path / "chat.jsonl"), split="train", cache_dir=str(tmp_path / "c"))
     assert [row["seed"] for row in chats] == [game.seed for game in played]

@@ -30,7 +30,7 @@ class Conversation:
     def __init__(self, env_id: str, env_kwargs: Mapping[str, Any], seed: int, tokenizer: Any) -> None:
         self.env, self.tokenizer = make_env(env_id, env_kwargs), tokenizer
         observation, _ = self.env.reset(seed=seed)
-        self.prompt = self._rendered([{"role": "user", "content": f"{_rules(self.env)}\n\n{observation}"}], reply=True)
+        self.prompt = self._rendered([{"role": "user", "content": f"{rules(self.env)}\n\n{observation}"}], reply=True)
         self.completion: list[int] = []
         self.by_model: list[int] = []
         self.total_reward, self.over = 0.0, False
@@ -65,7 +65,8 @@ class Conversation:
         return whole[end if ended else end - 1 :]
 
 
-def _rules(env: Any) -> str:
+def rules(env: Any) -> str:
+    """Return what the model is told before the game's own first words."""
     known = ", ".join(islice(listed_choices(env) or env.action_space.examples, 12))
     return "You play a game. Answer with your next action and nothing else" + (f", such as: {known}" if known else ".")
 
