@@ -156,6 +156,7 @@ def test_textarena_says_what_was_wrong_with_an_action() -> None:
     [
         pytest.param(TEXTARENA, "Mastermnd-v0", "did you mean 'Mastermind-v0'", marks=needs_textarena),
         pytest.param(TEXTARENA, "TicTacToe-v0", "cannot play TicTacToe-v0 with one player", marks=needs_textarena),
+        pytest.param(TEXTARENA, "PublicGoodsGame-v0", "it is played with a FFAMultiPlayerState", marks=needs_textarena),
         pytest.param(GEM, "game:Mastermind-v0-eesy", "did you mean 'game:Mastermind-v0-easy'", marks=needs_gem),
     ],
 )

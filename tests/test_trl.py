@@ -1,12 +1,15 @@
 """TRL on our games and our data: the example learns, and its tokens are held against the chat template."""
 
+import itertools
 import json
+import random
 from pathlib import Path
 from typing import Any
 
 import gymnasium
 import pytest
 
+import lmgym  # noqa: F401 (registers the games)
 from lmgym.agents import load_agent
 from lmgym.env import AnyText, TextEnv, make_env
 from lmgym.evaluate import collect
@@ -75,6 +78,24 @@ def test_a_conversation_in_tokens_is_the_chat_of_the_game(chat_model: str) -> No
     assert not game.over
     game.take(tokenizer.encode("move up"), room=len(game.prompt))
     assert game.over
+
+
+@pytest.mark.parametrize("env_id", sorted(name for name in gymnasium.registry if name.startswith("lmgym/")))
+def test_every_game_is_a_conversation(chat_model: str, env_id: str) -> None:
+    from examples.trl_grpo.train import Conversation, starts
+
+    tokenizer = tokenizer_of(chat_model)
+    first = int(starts(env_id, 1)[0]["prompt"][0]["content"])
+    game, chance = Conversation(env_id, {}, first, tokenizer), random.Random(0)
+    replies = 0
+    while not game.over and replies < 30:
+        letters = [chance.randrange(3, len(tokenizer)) for _ in range(chance.randrange(6))]
+        game.take([*letters, tokenizer.eos_token_id], room=20_000)
+        replies += 1
+    assert replies > 1
+    assert len(game.by_model) == len(game.completion)
+    changes = sum(one != other for one, other in itertools.pairwise(game.by_model))
+    assert changes == 2 * (replies - 1) + (not game.over), "replies of the model, words of the game between them"
 
 
 def test_a_template_that_rewrites_earlier_messages_is_refused(chat_model: str) -> None:

@@ -2,8 +2,9 @@
 
 import logging
 import random
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
 import numpy as np
@@ -27,14 +28,16 @@ class Chance:
 
     @contextmanager
     def lent(self) -> Iterator[None]:
-        """Let the block draw from this game's chance. What it does to the root logger is undone, too."""
+        """Let the block draw from this game's chance. What it does to the root logger is undone, too, and what it
+        prints goes to standard error: standard output is for results."""
         kept = random.getstate(), np.random.get_state()  # noqa: NPY002
         log = logging.getLogger()
         level, handlers = log.level, log.handlers[:]
         random.setstate(self._python)
         np.random.set_state(self._numpy)  # noqa: NPY002
         try:
-            yield
+            with redirect_stdout(sys.stderr):
+                yield
         finally:
             self._python, self._numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
             random.setstate(kept[0])

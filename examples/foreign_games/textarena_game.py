@@ -34,6 +34,8 @@ class TextArenaGame(TextEnv):
             try:
                 self._game = textarena.make(game)
                 self._game.reset(num_players=1, seed=0)
+                if not isinstance(self._game.state, textarena.SinglePlayerState):
+                    raise ValueError(f"it is played with a {type(self._game.state).__name__}")
             except Exception as error:
                 reason = str(error).strip("* \n").partition("\n")[0]
                 raise UsageError(f"TextArena cannot play {game} with one player here: {reason}") from error
@@ -52,7 +54,8 @@ class TextArenaGame(TextEnv):
 
     def _said(self) -> str:
         _, messages = self._bare.get_observation()
-        return "\n".join(text.strip("\n") for _, text, kind in messages if kind != self._own_action)
+        # A few games pass numbers as messages.
+        return "\n".join(str(text).strip("\n") for _, text, kind in messages if kind != self._own_action)
 
     def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
         errors = self._bare.state.error_count
