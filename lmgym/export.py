@@ -123,7 +123,7 @@ def _write_lines(out: Path, rows: Iterable[Mapping[str, Any]]) -> int:
     return count
 
 
-def _json(value: Any) -> str:
+def _json(value: Mapping[str, Any]) -> str:
     # ASCII, because some readers take characters such as U+2028 for the end of a line.
     try:
         return json.dumps(dict(value), allow_nan=False)
@@ -142,9 +142,10 @@ def _write_minari(games: _Games, out: Path) -> int:
         raise UsageError(f"{error.name or 'minari'} is not installed: pip install lmgym[minari]") from error
     spec, observations, actions = _specification(games.metadata, games.path)
     with replacing_folder(out) as partial:
-        (partial / "data").mkdir()
+        folder = partial.absolute() / "data"  # Minari loses its way where a path is relative.
+        folder.mkdir()
         # Of Minari's formats the one that holds every text: HDF5's has no zero bytes.
-        storage = MinariStorage.new(partial / "data", observations, actions, spec, data_format="arrow")
+        storage = MinariStorage.new(folder, observations, actions, spec, data_format="arrow")
         storage.update_metadata(
             {
                 "dataset_id": out.name,

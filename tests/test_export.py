@@ -149,9 +149,12 @@ def minari(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     return pytest.importorskip("minari", reason="minari is not installed")
 
 
-def test_minari_loads_the_games(games: tuple[Path, list[Episode]], tmp_path: Path, minari: Any) -> None:
+def test_minari_loads_the_games(
+    games: tuple[Path, list[Episode]], tmp_path: Path, minari: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     source, played = games
-    done = export(source, "minari", tmp_path / "sets" / "echo-v0")
+    monkeypatch.chdir(tmp_path)
+    done = export(source, "minari", "sets/echo-v0")
     data = minari.load_dataset("echo-v0")
     assert (data.total_episodes, data.total_steps) == (13, done.rows)
     assert list(minari.list_local_datasets()) == ["echo-v0"]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+import torch
 import tyro
 from datasets import Dataset
 from trl import GRPOConfig, GRPOTrainer
@@ -116,8 +117,16 @@ def trainer(env_id: str, model: Any, config: GRPOConfig, *, games: int = 1000, *
 
 
 def main(env: str, model: str, out: str = "runs/grpo", steps: int = 200) -> None:
-    """Train a chat model by name or path; any other setting is a field of GRPOConfig."""
-    config = GRPOConfig(out, max_steps=steps, max_completion_length=32, num_generations=8, learning_rate=1e-6)
+    """Train a chat model by name or path. For other settings than these: `trainer`, from Python."""
+    config = GRPOConfig(
+        out,
+        max_steps=steps,
+        max_completion_length=32,
+        num_generations=8,
+        learning_rate=1e-6,
+        logging_steps=1,
+        use_cpu=not torch.accelerator.is_available(),
+    )
     made = trainer(env, model, config)
     made.train()
     made.save_model()
