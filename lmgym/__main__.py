@@ -20,6 +20,7 @@ SUMMARY = {
     "collect": "play games and write them to a Parquet file",
     "data info": "print what a file of episodes says of itself",
     "data import-lmrl": "import the published data files of LMRL-Gym",
+    "data export": "write episodes for other people's tools: chats, TRL, Minari",
     "train": "train a policy: lmgym train METHOD --env ID",
     "tune": "find the settings that a run's policy plays best with, on validation games",
     "eval": "evaluate an agent on a game",

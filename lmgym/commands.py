@@ -16,6 +16,7 @@ import tyro
 
 from lmgym.chat_agent import ChatOptions
 from lmgym.errors import UsageError
+from lmgym.files import require_absent
 from lmgym.methods import method_module
 
 EnvArgs = tuple[str, ...]
@@ -201,6 +202,30 @@ class DataImportLmrl:
         except ValueError as error:
             raise UsageError(f"{self.file} holds nothing to import: {error}") from error
         print_metadata(self.out, metadata)
+        return 0
+
+
+@dataclass(frozen=True)
+class DataExport:
+    """Write a file of episodes for other people's tools. Games that broke down are left out."""
+
+    file: tyro.conf.Positional[Path]
+    """A Parquet file of episodes."""
+    to: str
+    """chat: JSON lines, a conversation each, with rewards and outcome. trl: JSON lines, a prompt and its completion
+    each, for TRL's SFTTrainer. minari: a folder for minari.load_dataset (pip install lmgym[minari])."""
+    out: Path
+    """File to write, for minari the folder, named like fo-maze-v0; must not exist yet."""
+
+    def run(self) -> int:
+        from lmgym.export import export
+        from lmgym.progress import progress
+        from lmgym.store import read_metadata
+
+        with progress("export", read_metadata(self.file).statistics.episodes) as bar:
+            done = export(self.file, self.to, self.out, watch=bar.advance)
+        left_out = f", {done.left_out:,} left out because they broke down" if done.left_out else ""
+        print(f"{self.out}: {done.games:,} games, {done.rows:,} rows{left_out}")
         return 0
 
 
@@ -590,12 +615,6 @@ def require_positive(name: str, value: int) -> None:
         raise UsageError(f"--{name} is 1 or more, not {value}")
 
 
-def require_absent(path: Path) -> None:
-    """Raise UsageError where writing to `path` would replace something."""
-    if path.exists():
-        raise UsageError(f"{path} exists already; choose another name or remove it")
-
-
 @contextmanager
 def journalling(path: Path | None, played: Mapping[str, Any]) -> Iterator[Any]:
     """Yield the journal of the games that will be saved to `path`; None where they will not."""
@@ -650,6 +669,7 @@ COMMANDS: dict[str, type] = {
     "collect": Collect,
     "data info": DataInfo,
     "data import-lmrl": DataImportLmrl,
+    "data export": DataExport,
     "eval": Eval,
     "tune": Tune,
     "play": Play,

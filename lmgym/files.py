@@ -16,6 +16,12 @@ from typing import Any
 from lmgym.errors import UsageError
 
 
+def require_absent(path: Path) -> None:
+    """Raise UsageError where writing to `path` would replace something."""
+    if path.exists():
+        raise UsageError(f"{path} exists already; choose another name or remove it")
+
+
 @contextmanager
 def replacing(path: Path, *, only_new: bool = False) -> Iterator[Path]:
     """Yield a path to write to; it takes the place of `path` when the block ends well, else it is removed.

@@ -1,0 +1,1 @@
+"""Examples: each folder stands for itself."""
