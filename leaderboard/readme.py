@@ -12,8 +12,8 @@ from lmgym.scores import Interval, Score
 
 SUITES = {
     "full": "The ten games with the settings of the publication.",
-    "mini": "The mazes, the houses, and small versions of the other six games, for a laptop. Published values stand beside "
-    "the four\ngames that are the same.",
+    "mini": "The mazes, the houses, and small versions of the other six games, for a laptop. Published values stand\n"
+    "beside the four games that are the same.",
 }
 COMMANDS = {"full": "lmgym leaderboard run --preset full", "mini": "lmgym leaderboard run --preset standard"}
 GPT4 = "gpt4"
