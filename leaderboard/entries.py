@@ -21,14 +21,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lmgym.episode import Episode
 from lmgym.errors import UsageError
 from lmgym.files import replacing_folder, sha256, write_json
-from lmgym.inspection import SeenGame
+
+if TYPE_CHECKING:  # it imports torch, which nobody needs to read entries
+    from lmgym.inspection import SeenGame
 
 FORMAT = 1
 RECIPE, EPISODES, GAMES, CURVE = "recipe.json", "episodes.jsonl.gz", "games.jsonl.gz", "curve.jsonl.gz"
@@ -115,7 +117,7 @@ class Replay:
     last: str | None
 
     @classmethod
-    def of(cls, rank: str, index: int, episode: Episode, seen: SeenGame | None) -> "Replay":
+    def of(cls, rank: str, index: int, episode: Episode, seen: "SeenGame | None") -> "Replay":
         """Record a game; `seen` is what the policy that played it thought of its tokens."""
         turns = [
             ReplayTurn(observed.text, said.text, said.reward, said.invalid, [])
@@ -304,7 +306,7 @@ def _require_valid(folder: Path, recipe: Any) -> None:
 def find_entries(folder: Path) -> Iterator[Entry]:
     """Yield the entries below a folder, in the order of their names. Raises UsageError at a damaged one, and where an
     entry lies at another place than its recipe says."""
-    for path in sorted(folder.glob(f"*/*/*/{RECIPE}")):
+    for path in sorted(folder.glob(f"*/*/[!.]*/{RECIPE}")):  # one with a dot was not finished
         entry = read_entry(path.parent)
         place = (entry.task, entry.agent, f"seed-{entry.seed}")
         if path.parent.parts[-3:] != place:

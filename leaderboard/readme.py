@@ -12,7 +12,7 @@ from lmgym.scores import Interval, Score
 
 SUITES = {
     "full": "The ten games with the settings of the publication.",
-    "mini": "The mazes, the houses, and small versions of the other six games, for a laptop. Published values stand "
+    "mini": "The mazes, the houses, and small versions of the other six games, for a laptop. Published values stand\n"
     "beside the four games that are the same.",
 }
 COMMANDS = {"full": "lmgym leaderboard run --preset full", "mini": "lmgym leaderboard run --preset standard"}

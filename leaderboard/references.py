@@ -134,8 +134,9 @@ def references(tasks: Sequence[str] = (), *, check: bool = False, path: Path = F
     `check` say what of the stored ones no longer holds. Returns the exit status: 1 where something does not."""
     if check:
         complaints = stale(tasks, path)
-        for complaint in complaints:
-            print(complaint)
+        count = len(tasks or TITLES)
+        for line in complaints or [f"{count} reference{'s hold' if count > 1 else ' holds'}"]:
+            print(line)
         return 1 if complaints else 0
     write(tasks, path)
     print(path)

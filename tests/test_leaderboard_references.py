@@ -118,12 +118,13 @@ def test_nothing_stored_is_stale() -> None:
     assert stale() == []
 
 
-def test_measuring_again_gives_what_is_stored(tmp_path: Path) -> None:
+def test_measuring_again_gives_what_is_stored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "references.json"
     assert references.references([SMALL], path=path) == 0
     found, committed = (json.loads(one.read_text(encoding="utf-8"))["tasks"][SMALL] for one in (path, FILE))
     assert {**found, "commit": "", "date": ""} == {**committed, "commit": "", "date": ""}
-    assert stale([SMALL], path) == []
+    assert references.references([SMALL], check=True, path=path) == 0
+    assert capsys.readouterr().out == f"{path}\n1 reference holds\n"
 
 
 def test_a_contradicted_reference_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,9 @@
 import csv
 import gzip
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -186,3 +189,14 @@ def test_an_edited_entry_is_refused(entries: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"ilql/seed-1/episodes.jsonl.gz is missing or was edited"):
         table(entries, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_an_entry_that_a_killed_process_left_unfinished_is_no_entry(entries: Path, tmp_path: Path) -> None:
+    shutil.copytree(entries / MAZE / "ilql" / "seed-1", entries / MAZE / "ilql" / ".seed-3.4242-0.partial")
+    assert len(list(find_entries(entries))) == 6 * 3 + 3 + 1 + 2
+
+
+def test_tables_are_made_without_torch() -> None:
+    code = "import sys, lmgym.leaderboard.table, lmgym.leaderboard.references\nprint('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
