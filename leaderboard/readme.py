@@ -12,11 +12,12 @@ from lmgym.scores import Interval, Score
 
 SUITES = {
     "full": "The ten games with the settings of the publication.",
-    "mini": "The mazes, the houses, and small versions of the other six games, for a laptop. Published values stand "
-    "beside the four games that are the same.",
+    "mini": "The mazes, the houses, and small versions of the other six games, for a laptop. Published values stand beside "
+    "the four\ngames that are the same.",
 }
 COMMANDS = {"full": "lmgym leaderboard run --preset full", "mini": "lmgym leaderboard run --preset standard"}
 GPT4 = "gpt4"
+MIN_RANKED = 3  # methods; the order of two says nothing
 
 HEAD = """\
 # Leaderboard
@@ -34,14 +35,15 @@ FOOT = """\
   how they were found, and what was measured again, by which command. Where a game of an evaluation failed there is no
   score: leaving games out must not improve a result.
 - **Intervals** in brackets are of 95 %, by bootstrap: training seeds are drawn with replacement, then games within each
-  drawn seed. With few seeds they are too narrow rather than too wide; `stats.py` has what was measured.
+  drawn seed. With three seeds they cover 95 % where trainings hardly differ, and 75 to 80 % where training matters much
+  more than the games that were played; `stats.py` says how that was measured.
 - **¹** One training seed only: the interval covers the chance of games and nothing of training anew. Scripted players
   are not trained, and their intervals are always of games only.
 - **Bold** is the best trained or submitted agent of a row, **≈** marks those that cannot be told from it: the interval
   of the difference contains 0. Nothing corrects for the number of comparisons. Scripted players do not compete.
 - *published* are the scores of LMRL-Gym ([arXiv 2311.18232](https://arxiv.org/abs/2311.18232), table 2): of another
-  model, one training each, without intervals, tuned on the games that were reported. **†** This score cannot be
-  recomputed from the return and the constants that were published with it; compare returns.
+  model, of one training each, without intervals, with settings chosen on the games that were reported. **†** This score
+  cannot be recomputed from the return and the constants that were published with it; compare returns.
 - **Order** is Kendall's tau-b between our order of the methods by mean return and the published one: 1 the same, -1
   the reverse.
 - **IQM** is the mean of the middle half of the returns. **Invalid** is the share of actions that the game refused.
@@ -54,10 +56,11 @@ FOOT = """\
 
 ```sh
 {commands}
-lmgym leaderboard table
+lmgym leaderboard table --entries runs/leaderboard-full/entries --out runs/leaderboard-full
 ```
 
-`lmgym leaderboard verify ENTRY` plays an entry's evaluation again and says whether its numbers hold.
+A run makes entries and page of its own below `runs/`. `lmgym leaderboard verify ENTRY` plays the evaluation of an entry
+again and says, game by game, whether its numbers hold.
 
 ## How to send an agent in
 
@@ -92,7 +95,9 @@ def _suite(board: Board) -> list[str]:
     parts = [_scores(board, agents, published=True), "", "Scripted players, for comparison:\n"]
     parts += [_scores(board, [agent for agent in board.columns if agent in SCRIPTED], published=False), ""]
     orders = [
-        f"{row.title} {row.kendall:.2f} ({row.num_ranked} methods)" for row in board.rows if row.kendall is not None
+        f"{row.title} {row.kendall:.2f} ({row.num_ranked} methods)"
+        for row in board.rows
+        if row.kendall is not None and row.num_ranked >= MIN_RANKED
     ]
     if orders:
         parts.append(f"Order, against the published one: {', '.join(orders)}.\n")
@@ -127,7 +132,7 @@ def failed(cell: Cell) -> str:
 
 
 def _emphasis(cell: Cell, text: str) -> str:
-    return f"**{text}**" if cell.best else f"{text} ≈" if cell.tied else text
+    return f"**{text}**" if cell.best else f"{text}\u00a0≈" if cell.tied else text
 
 
 def _one_seed(cell: Cell) -> str:
@@ -135,8 +140,8 @@ def _one_seed(cell: Cell) -> str:
 
 
 def bracketed(interval: Interval, digits: int) -> str:
-    """Return the bounds of an interval."""
-    return f"[{interval.low:.{digits}f}, {interval.high:.{digits}f}]"
+    """Return the bounds of an interval, with a space at which no line is broken."""
+    return f"[{interval.low:.{digits}f},\u00a0{interval.high:.{digits}f}]"
 
 
 def published_score(published: Published, mark: str = "†") -> str:
@@ -145,19 +150,18 @@ def published_score(published: Published, mark: str = "†") -> str:
 
 
 def _missing(board: Board) -> str:
-    """Return in words which cells are empty."""
-    missing = board.missing
+    """Return in words which cells are empty: whole rows first, then by agent."""
     total = len(board.rows) * len([*METHODS, *SCRIPTED])
-    if not missing:
+    if not board.missing:
         return f"All {total} cells are filled."
+    bare = [row.task for row in board.rows if not row.cells]
     by_agent: dict[str, list[str]] = {}
-    for task, agent in missing:
-        by_agent.setdefault(board.titles[agent], []).append(TITLES[task])
-    count = len(board.rows)
-    listed = [
-        f"{agent} ({'all games' if len(tasks) == count else ', '.join(tasks)})" for agent, tasks in by_agent.items()
-    ]
-    return f"{len(missing)} of {total} cells are empty, because nobody has made their entries yet: {'; '.join(listed)}."
+    for task, agent in board.missing:
+        if task not in bare:
+            by_agent.setdefault(board.titles[agent], []).append(TITLES[task])
+    listed = [f"all of {', '.join(TITLES[task] for task in bare)}"] if bare else []
+    listed += [f"{agent} on {', '.join(tasks)}" for agent, tasks in by_agent.items()]
+    return f"{len(board.missing)} of {total} cells are empty because their entries are not made: {'; '.join(listed)}."
 
 
 def _details(row: Row, boards: Mapping[str, Board]) -> list[str]:
@@ -184,7 +188,7 @@ def _detail(row: Row, cell: Cell, digits: int) -> list[str]:
         return f"{interval.mean:.{digits}f} {bracketed(interval, digits)}{one_seed}"
 
     mean = _emphasis(cell, f"{cell.mean_return.mean:.{digits}f}")
-    failed = f", {cell.errors} failed" if cell.errors else ""
+    lost = f", {cell.errors} failed" if cell.errors else ""
     published = row.published.get(cell.agent)
     theirs = "" if published is None or published.raw_return is None else f"{published.raw_return:g}"
     return [
@@ -194,7 +198,7 @@ def _detail(row: Row, cell: Cell, digits: int) -> list[str]:
         shown(cell.success, 3),
         f"{cell.invalid_rate:.2%}",
         shown(cell.improvement, 2),
-        f"{cell.num_seeds} x {cell.episodes:,}{failed}",
+        f"{cell.num_seeds}\u00a0x\u00a0{cell.episodes:,}{lost}",
         *([theirs] if row.published else []),
     ]
 
@@ -240,5 +244,5 @@ def markdown_table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
         filler = " " * (widths[place] - cell_len(text))
         return filler + text if place else text + filler
 
-    rule = "|" + "|".join("-" * (width + 1) + (":" if place else "-") for place, width in enumerate(widths)) + "|"
-    return "\n".join([joined(head, padded), rule, *(joined(line, padded) for line in lines)])
+    rules = ["-" * (width + 1) + ":" if place else ":" + "-" * (width + 1) for place, width in enumerate(widths)]
+    return "\n".join([joined(head, padded), f"|{'|'.join(rules)}|", *(joined(line, padded) for line in lines)])
