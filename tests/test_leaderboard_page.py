@@ -525,7 +525,7 @@ def test_recorded_games_are_stepped_through(browser: Browser, site: Path) -> Non
     status = browser.one(".status")
     # The middle game is opened first: five turns, and an observation after them.
     assert status.text.startswith("Turn 1 of 5: reward −1.00, return so far −1.00, expected from here −6.00")
-    assert browser.one(".back").get_property("disabled")
+    assert browser.one(".back").get_attribute("aria-disabled") == "true"
     browser.one(".next").click()
     assert status.text.startswith("Turn 2 of 5: reward −1.00, return so far −2.00")
     assert browser.one(".seen").text == "You see a wall. 1"
@@ -536,7 +536,7 @@ def test_recorded_games_are_stepped_through(browser: Browser, site: Path) -> Non
     browser.one(".place").send_keys(Keys.END)
     assert status.text == "After turn 5, terminated, solved: return so far −5.00"
     assert browser.one(".seen").text == "You are there."
-    assert browser.one(".next").get_property("disabled")
+    assert browser.one(".next").get_attribute("aria-disabled") == "true"
     assert browser.one(".place").get_attribute("aria-valuetext") == "After turn 5, terminated, solved"
     browser.all(".turns button")[3].click()
     assert status.text.startswith("Turn 4 of 5")

@@ -91,9 +91,10 @@ class Player {
     this.find("act").hidden = !turn;
     this.find("said").replaceChildren(...(turn ? this.chips(turn) : []));
     this.find("told").textContent = turn && turn.chips.length ? "Point at a token, or move to it with Tab, for its numbers." : "";
-    for (const [name, off] of [["first", this.at === 0], ["back", this.at === 0], ["next", this.at === this.end], ["final", this.at === this.end]]) {
-      this.find(name).disabled = off;
-    }
+    // Not `disabled`, which would take the focus away from who steps by key.
+    const [start, stop] = [this.at === 0, this.at === Math.max(0, this.end)].map(String);
+    for (const name of ["first", "back"]) this.find(name).setAttribute("aria-disabled", start);
+    for (const name of ["next", "final"]) this.find(name).setAttribute("aria-disabled", stop);
     this.mark();
   }
 
