@@ -77,7 +77,7 @@ def games_json(games: Sequence[Replay]) -> Markup:
         for game in games
     ]
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
-    return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))
+    return Markup(text.replace("<", "\\u003c"))  # no tag and no comment begins without it
 
 
 def _token(token: Sequence[Any]) -> list[Any]:

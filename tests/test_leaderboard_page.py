@@ -551,7 +551,7 @@ def test_recorded_games_are_stepped_through(browser: Browser, site: Path) -> Non
     assert [chip.text for chip in (move, zero, end)] == ["move", " 0", "⏎"]
     assert ["good" in move.get_attribute("class"), "bad" in zero.get_attribute("class")] == [True, True]
     shades = [float(chip.get_attribute("style").partition(":")[2].strip(" ;")) for chip in (move, zero)]
-    assert shades == pytest.approx([0.568, 1.0])  # of the advantages 0.568 and -1
+    assert shades == pytest.approx([0.568**0.5, 1.0], abs=1e-3)  # of the advantages 0.568 and -1
     ActionChains(browser.driver).move_to_element(zero).perform()
     assert browser.one(".told").text == "“ 0”: probability 0.5, Q −7.500, V −6.500, advantage −1.000"
     browser.run("document.querySelectorAll('.said .chip')[0].focus()")

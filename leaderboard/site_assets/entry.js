@@ -113,7 +113,8 @@ class Player {
         button.style.setProperty("--much", String(chip.probability ?? 0));
       } else if (chip.advantage !== 0) {
         button.classList.add(chip.advantage > 0 ? "good" : "bad");
-        button.style.setProperty("--much", String(Math.abs(chip.advantage) / this.now.spread));
+        // The root, because one decisive token would leave all others pale.
+        button.style.setProperty("--much", Math.sqrt(Math.abs(chip.advantage) / this.now.spread).toFixed(3));
       }
       const tell = () => { this.find("told").textContent = told; };
       button.addEventListener("mouseenter", tell);
