@@ -25,6 +25,7 @@ from functools import partial
 from typing import NamedTuple
 
 import torch
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from lmgym.critic import Critic, CriticConfig, CriticShape
 from lmgym.errors import UsageError, require_number
@@ -33,7 +34,7 @@ from lmgym.policy import Policy
 from lmgym.run import Run
 from lmgym.start import ModelConfig, offline_episodes, trained_policy
 from lmgym.targets import DiscountConfig, add_scaled_returns
-from lmgym.tokens import TokenBatch, TokenDataset
+from lmgym.tokens import TokenBatch, TokenDataset, repeated
 from lmgym.train import OptimConfig, fit
 
 
@@ -47,7 +48,7 @@ class Config:
     """Expectile of V: 0.5 values the data's own actions, near 1 the best of them."""
     cql_weight: float = 0.001
     """Weight of the term that holds unseen tokens down."""
-    polyak: float = 0.1
+    polyak: float = 0.05
     """Share of the way that the slow networks go towards the trained ones each step."""
     regress_first: float = 0.25
     """Share of the steps that regress Q and V on the returns of the data first, so that bootstrapping starts from
@@ -60,7 +61,7 @@ class Config:
     """The value network."""
     lm: ModelConfig = field(default_factory=ModelConfig)
     """The language model of a clone that has yet to be trained."""
-    optim: OptimConfig = field(default_factory=lambda: OptimConfig(steps=1500, learning_rate=2e-3))
+    optim: OptimConfig = field(default_factory=lambda: OptimConfig(steps=1500, learning_rate=1e-3))
     """The optimizer."""
 
     def __post_init__(self) -> None:
@@ -75,16 +76,15 @@ class Config:
 class Outputs(NamedTuple):
     """q [2, N]: Q of each action token; v [N]: V of the state before it; next_v [N]: V of the state after it,
     without gradient; slow_q [N]: the lower of the slow Q; q_cross_entropy: sum over both Q and N of
-    -log softmax(Q) of the action token; logits [N, V]: the policy's where it is trained as well, else None;
-    bootstrap: False while values are regressed on returns."""
+    -log softmax(Q) of the action token; logits [N, V]: the policy's where it is trained as well, else None.
+    next_v and slow_q are None while values are regressed on returns."""
 
     q: torch.Tensor
     v: torch.Tensor
-    next_v: torch.Tensor
-    slow_q: torch.Tensor
+    next_v: torch.Tensor | None
+    slow_q: torch.Tensor | None
     q_cross_entropy: torch.Tensor
     logits: torch.Tensor | None
-    bootstrap: bool = True
 
 
 class Networks(torch.nn.Module):
@@ -103,22 +103,23 @@ class Networks(torch.nn.Module):
 
     def forward(self, batch: TokenBatch) -> Outputs:
         """Value the action tokens of a batch and the states around them."""
-        critic, lm, actions = self.critic, self.policy.lm, batch.action_ids
-        states, hidden = critic.states(lm, batch)
-        v = critic.value(states)
-        with torch.no_grad():
-            tails = critic.value(critic.states_after_rows(lm, batch, hidden))
-            next_v = next_values(batch, v.detach(), tails)
-            slow_states, _ = self.slow_critic.states(self.slow_lm or lm, batch)
-            slow_q = torch.stack([head.at(slow_states, actions) for head in self.slow_critic.q]).amin(dim=0)
+        critic, lm, seen = self.critic, self.policy.lm, batch.distinct()
+        states, hidden = critic.states(lm, seen.batch)
+        q, losses = zip(*(head.among_all(states, seen.batch.action_ids) for head in critic.q), strict=True)
+        v = repeated(critic.value(states), seen.actions)
+        next_v = slow_q = None
+        if int(self.step) >= self.regression_steps:
+            with torch.no_grad():
+                tails = critic.value(critic.states_after_rows(lm, batch, hidden[seen.rows]))
+                next_v = next_values(batch, v, tails)
+                slow_q = self.slow_critic.lowest_q_at(self.slow_lm or lm, seen.batch)[seen.actions]
         return Outputs(
-            q=torch.stack([head.at(states, actions) for head in critic.q]),
+            q=repeated(torch.stack(q, dim=1), seen.actions).T,
             v=v,
             next_v=next_v,
             slow_q=slow_q,
-            q_cross_entropy=sum((head.cross_entropy(states, actions) for head in critic.q), v.new_zeros(())),
-            logits=self.policy.logits(states) if critic.shape.trunk == "shared" else None,
-            bootstrap=int(self.step) >= self.regression_steps,
+            q_cross_entropy=repeated(torch.stack(losses, dim=1), seen.actions).sum(),
+            logits=repeated(self.policy.logits(states), seen.actions) if critic.shape.trunk == "shared" else None,
         )
 
     @torch.no_grad()
@@ -128,9 +129,9 @@ class Networks(torch.nn.Module):
         pairs = [(self.slow_critic, self.critic)]
         if self.slow_lm is not None:
             pairs.append((self.slow_lm, self.policy.lm))
+        move = get_ema_multi_avg_fn(1 - share)
         for slow, trained in pairs:
-            for follower, leader in zip(slow.parameters(), trained.parameters(), strict=True):
-                follower.lerp_(leader, share)
+            move(list(slow.parameters()), list(trained.parameters()), None)
 
 
 def loss(
@@ -139,13 +140,13 @@ def loss(
     """Return the sum of the three terms. Rewards are multiplied by `scale`; targets of Q stay within `bounds`."""
     factors = torch.where(ends_turn(batch) | (config.discount.discount_per == "token"), config.discount.discount, 1.0)
     going_on = batch.at_actions(batch.not_done)
-    if outputs.bootstrap:
+    if outputs.next_v is None or outputs.slow_q is None:
+        targets = batch.at_actions(batch.columns["returns"])
+        v_loss = mean(expectile(targets - outputs.v, 0.5), batch)
+    else:
         targets = scale * batch.at_actions(batch.rewards) + factors * going_on * outputs.next_v
         targets = targets.clamp(*bounds) if config.clamp else targets
         v_loss = mean(expectile(outputs.slow_q - outputs.v, config.tau), batch)
-    else:
-        targets = batch.at_actions(batch.columns["returns"])
-        v_loss = mean(expectile(targets - outputs.v, 0.5), batch)
     q_loss = mean(0.5 * (outputs.q - targets).square().sum(dim=0), batch)
     conservative = outputs.q_cross_entropy / batch.num_actions
     value = q_loss + v_loss + config.cql_weight * conservative

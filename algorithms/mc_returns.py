@@ -25,7 +25,7 @@ from lmgym.policy import Policy
 from lmgym.run import Run
 from lmgym.start import ModelConfig, offline_episodes, trained_policy
 from lmgym.targets import DiscountConfig, add_scaled_returns
-from lmgym.tokens import TokenBatch, TokenDataset
+from lmgym.tokens import TokenBatch, TokenDataset, repeated
 from lmgym.train import OptimConfig, fit
 
 
@@ -69,10 +69,16 @@ class Networks(torch.nn.Module):
 
     def forward(self, batch: TokenBatch) -> Outputs:
         """Value the action tokens of a batch."""
-        states, _ = self.critic.states(self.policy.lm, batch)
+        seen = batch.distinct()
+        states, _ = self.critic.states(self.policy.lm, seen.batch)
         (head,) = self.critic.q
-        logits = self.policy.logits(states) if self.critic.shape.trunk == "shared" else None
-        return Outputs(head.at(states, batch.action_ids), head.cross_entropy(states, batch.action_ids), logits)
+        q, losses = head.among_all(states, seen.batch.action_ids)
+        shared = self.critic.shape.trunk == "shared"
+        return Outputs(
+            q=repeated(q, seen.actions),
+            q_cross_entropy=repeated(losses, seen.actions).sum(),
+            logits=repeated(self.policy.logits(states), seen.actions) if shared else None,
+        )
 
 
 def loss(batch: TokenBatch, outputs: Outputs, config: Config) -> tuple[torch.Tensor, Mapping[str, torch.Tensor]]:

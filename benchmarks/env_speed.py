@@ -19,6 +19,7 @@ import lmgym  # noqa: F401 (registers the games)
 from lmgym.agents import choose_at_random
 from lmgym.errors import UsageError
 from lmgym.rollout import Game, Start
+from lmgym.tasks import game_ids
 
 
 class Empty(gymnasium.Env[str, str]):
@@ -98,7 +99,7 @@ def main() -> None:
         table.add_row(name, f"{speed:,.0f}", f"{speed / empty:.3g}")
 
     add("an empty text environment", empty)
-    for env_id in sorted(name for name in gymnasium.registry if name.startswith("lmgym/")):
+    for env_id in game_ids():
         for kwargs in [{}, *VARIANTS.get(env_id, [])]:
             name = " ".join([env_id, *(f"{key}={value}" for key, value in kwargs.items())])
             try:

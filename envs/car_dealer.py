@@ -30,10 +30,18 @@ from lmgym.envs._car_dealer_language import BRANDS, FEATURES, TYPES, Reading, ex
 from lmgym.envs._car_dealer_sellers import MINI_PLANS, PLANS, STYLES, Belief, Move, Notes, Plan, Seller, best_move
 from lmgym.errors import UsageError, unknown
 from lmgym.oracle import OracleError, OtherSide, load_oracle
+from lmgym.prompts import filled
 from lmgym.scores import Reference, Score
 
 HEADER = "You sell cars. A buyer walks in. On your lot:"
-REWARDS = ("revenue", "ratio", "ratio_lmrl")
+REWARD_WORDS = {
+    "revenue": "the price in thousands of dollars if you sell the car, 0 if you do not, and 0 for all actions before.",
+    "ratio": "if you sell the car, its price over the mean of the buyer's budget and the list price; 0 if you do not, "
+    "and 0 for all actions before.",
+    "ratio_lmrl": "if you sell the car, its price over the mean of the buyer's budget and the list price; if you do "
+    "not, list price minus budget over list price, of the car that was last spoken of; 0 for all actions before.",
+}
+REWARDS = tuple(REWARD_WORDS)
 
 
 @dataclass(frozen=True)
@@ -501,6 +509,10 @@ class CarDealer(TextEnv):
         if move.features:
             words["features"] = listed(move.features, articles=True)
         return template.format_map(words)
+
+    def prompt(self) -> str:
+        facts = {"turns": self._size.max_turns, "reward": REWARD_WORDS[self._reward]}
+        return filled("lmgym.envs", "data/prompts/car_dealer.txt", **facts)
 
     def fidelity(self) -> dict[str, float]:
         """Return how much of the file of held-out utterances is read right: shares of all of them. Empty where a

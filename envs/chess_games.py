@@ -35,6 +35,7 @@ from lmgym.envs._chess_players import (
 )
 from lmgym.errors import UsageError, unknown
 from lmgym.files import replacing
+from lmgym.prompts import filled
 from lmgym.scores import Reference, Score
 
 STARTS = ("initial", "endgames", "simple", "simple_endgames")
@@ -136,6 +137,7 @@ class ChessGame(TextEnv):
         self._pieces = _require_pieces(pieces, starts)
         kind = starts if isinstance(starts, str) else "initial"
         self._kind = kind
+        self._beginning = BEGINNINGS["other" if kind != starts else kind].format(pieces=" or ".join(self._pieces))
         standard = kind == starts and tuple(pieces) == ENDGAMES and (nodes, blunder, halving) == (None,) * 3
         self._opponent = make_opponent(engine, STRENGTHS[kind], nodes, blunder, halving)
         self.reference = REFERENCES[kind] if standard and engine == "embedded" else None
@@ -237,6 +239,9 @@ class ChessGame(TextEnv):
         if self._outcome is not None:
             return ()
         return [" ".join(san) for san in self._legal_sans()]
+
+    def prompt(self) -> str:
+        return filled("lmgym.envs", "data/prompts/chess.txt", start=self._beginning)
 
     def official_starts(self) -> Sequence[dict[str, Any]]:
         """The fixed positions: 645 for endgames, those of `pieces`; none for the initial position."""
@@ -453,6 +458,13 @@ EPISODES = {  # of the default data and of an official evaluation
     "endgames": (5000, 645),
     "simple": (2000, 320),
     "simple_endgames": (2000, 480),
+}
+BEGINNINGS = {  # what a player is told of the first position
+    "initial": "The game begins at the initial position.",
+    "endgames": "The game begins with few pieces left, White's and then Black's: {pieces}.",
+    "simple": "The game begins at a position that is won for you.",
+    "simple_endgames": "The game begins with a king and a queen or rook of yours against the bare king.",
+    "other": "The game begins at one of a few positions.",
 }
 REFERENCES = {
     "initial": Reference(

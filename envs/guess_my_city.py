@@ -17,10 +17,12 @@ from lmgym.envs._guess_my_city_questions import Query, Reader, gazetteer, name_o
 from lmgym.envs._guess_my_city_speech import ASKED, DEFLECTED, GUESSES, UNCLEAR, WRONG_GUESS, Voice
 from lmgym.errors import unknown
 from lmgym.oracle import OracleError, OtherSide, load_oracle
+from lmgym.prompts import filled
 from lmgym.scores import Reference, Score
 
 HEADER = "Questions:"
 NOT_UNDERSTOOD = "not understood"
+ANYTHING = "You may ask anything about the city."
 MAX_REPLY = 600
 MINI_CITIES = (
     "Tokyo", "Beijing", "Mumbai", "Jakarta", "Moscow", "Paris", "London", "Rome", "Cairo", "Kinshasa", "Lima",
@@ -297,6 +299,19 @@ class GuessMyCity(TextEnv):
         if isinstance(choice, int):
             return self._table.guesses[0].format(x=self._table.names[choice])
         return self._table.asked[choice][0]
+
+    def prompt(self) -> str:
+        table = self._table
+        asked = [texts[0] for query, texts in table.asked.items() if query.kind != "secret"]
+        few = "\n".join(["Besides guesses only these questions are understood:", *asked])
+        return filled(
+            "lmgym.envs",
+            "data/prompts/guess_my_city.txt",
+            turns=self.max_turns,
+            questions=ANYTHING if table.topics is None or self._oracle is not None else few,
+            count=len(table.names),
+            cities=", ".join(table.names),
+        )
 
     def fidelity(self) -> Mapping[str, float]:
         """Return how the reader and the tables do on the held-out questions (`held_out_scores`), and on those of the

@@ -9,6 +9,7 @@ from gymnasium import spaces
 
 from lmgym.env import AnyText, TextEnv, require_options
 from lmgym.errors import unknown
+from lmgym.prompts import filled
 from lmgym.scores import Reference, Score
 
 Cell = tuple[int, int]
@@ -234,6 +235,10 @@ class Maze(TextEnv):
 
     def choices(self) -> Sequence[str]:
         return tuple(MOVES)
+
+    def prompt(self) -> str:
+        name = "maze_position.txt" if self._shows_position else "maze_walls.txt"
+        return filled("lmgym.envs", f"data/prompts/{name}", invalid_reward=self.invalid_reward)
 
     def official_starts(self) -> Sequence[dict[str, Any]]:
         """Every free cell but the goal, as published; none where goal or maze change from game to game."""

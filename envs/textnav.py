@@ -14,6 +14,7 @@ from gymnasium import spaces
 
 from lmgym.env import AnyText, TextEnv, require_options
 from lmgym.errors import unknown
+from lmgym.prompts import filled
 from lmgym.scores import Reference, Score
 
 STEP_LIMIT = 15
@@ -791,6 +792,9 @@ class TextNav(TextEnv):
         """The admissible commands, which every observation lists."""
         assert self._scene is not None
         return self._scene.commands
+
+    def prompt(self) -> str:
+        return filled("lmgym.envs", "data/prompts/textnav.txt")
 
     def official_starts(self) -> Sequence[dict[str, Any]]:
         """Every room; none where the house changes from game to game."""

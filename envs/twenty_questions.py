@@ -19,6 +19,7 @@ from lmgym.envs._twenty_questions_reader import Reader, Reading, Source
 from lmgym.envs._twenty_questions_table import expanded, load_table
 from lmgym.errors import UsageError, unknown
 from lmgym.oracle import OracleError, OtherSide, load_oracle
+from lmgym.prompts import filled
 from lmgym.scores import Reference, Score
 
 HEADER = "Questions:"
@@ -383,6 +384,16 @@ class TwentyQuestions(TextEnv):
             return self._left
         guessed = sum(mask for mask in self._asked if mask.bit_count() == 1)
         return self._book.objects & ~guessed or self._book.objects
+
+    def prompt(self) -> str:
+        names = [self._items[index].name for index in self._objects]
+        return filled(
+            "lmgym.envs",
+            "data/prompts/twenty_questions.txt",
+            turns=self.max_turns,
+            count=len(names),
+            objects=", ".join(names),
+        )
 
     def fidelity(self) -> dict[str, float]:
         """Return how the held-out questions about objects of this game are answered: their number, the share that

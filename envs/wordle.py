@@ -13,6 +13,7 @@ from gymnasium.error import ResetNeeded
 
 from lmgym.env import AnyText, TextEnv, require_options
 from lmgym.errors import unknown
+from lmgym.prompts import filled
 from lmgym.scores import Reference, Score
 
 LETTERS = 5
@@ -22,6 +23,8 @@ FILES = {"benchmark": "wordle_431.txt", "mini": "wordle_20.txt", "accepted": "wo
 MARKS = "byg"  # not in the word, in another place, in this place; a pattern is these as digits to base 3
 FEEDBACK = tuple(" ".join(MARKS[code // 3**i % 3] for i in reversed(range(LETTERS))) for code in range(3**LETTERS))
 SOLVED = 3**LETTERS - 1
+COUNTED = "A letter of the word accounts for one mark only: places first, then from left to right."
+UNCOUNTED = "Every copy of a letter in the guess is marked so, also where the word has fewer of them."
 NOT_FIVE_LETTERS = "not five letters a to z"
 UNKNOWN_WORD = "not in the list of words"
 WIDTH = 10
@@ -334,6 +337,23 @@ class Wordle(TextEnv):
     def choices(self) -> Sequence[str] | None:
         """Every accepted guess, hidden words first; None where any five letters may be guessed."""
         return self._lexicon.guesses if self.require_known_words else None
+
+    def prompt(self) -> str:
+        words, others = self._lexicon.words, self._lexicon.guesses[len(self._lexicon.words) :]
+        lists = [f"The hidden word is one of these {len(words)}:\n{', '.join(words)}"]
+        if not self.require_known_words:
+            lists.append("Any other five letters a to z may be guessed as well.")
+        elif others:
+            lists.append(f"These {len(others)} are never hidden, but may be guessed as well:\n{', '.join(others)}")
+        else:
+            lists.append("No other word may be guessed.")
+        return filled(
+            "lmgym.envs",
+            "data/prompts/wordle.txt",
+            rule=COUNTED if self._lexicon.letter_counts else UNCOUNTED,
+            invalid_reward=self.invalid_reward,
+            guesses="\n\n".join(lists),
+        )
 
     def behaviour(self) -> str:
         """A word that agrees with all answers, with the player's skill for probability, else any of `words`.

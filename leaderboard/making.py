@@ -168,7 +168,7 @@ def write(job: Job, plan: Plan, folder: Path | None) -> None:
     agent = load_agent(job.agent if folder is None else str(folder), task.env_id, task.env_kwargs)
     played = play(agent, task, plan.preset.evaluation_episodes)
     cost: dict[str, Any] = {} if folder is None else training_cost(job, plan)
-    recipe = {
+    recipe: dict[str, Any] = {
         **described(task, agent, played, title=job.agent),
         "agent": job.agent,
         "kind": "scripted" if folder is None else "method",

@@ -7,10 +7,13 @@ transformers.
 from importlib import import_module
 from typing import Any
 
+from gymnasium import register
+
 __version__ = "0.1.0"
 
 # The folders beside the core are known by name alone; see tests/test_imports.py.
 import_module("lmgym.envs")
+register("lmgym/Remote-v0", entry_point="lmgym.remote:RemoteEnv")
 
 _PUBLIC = {
     "Episode": "lmgym.episode",

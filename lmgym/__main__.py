@@ -31,6 +31,7 @@ SUMMARY = {
     "leaderboard verify": "play an entry's evaluation again and compare",
     "leaderboard submit": "make entries of an agent of your own",
     "leaderboard references": "measure again what scores are measured against",
+    "serve": "serve a game over HTTP",
 }
 
 
@@ -47,7 +48,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"lmgym: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        again = "; the same command goes on from the last checkpoint" if words[:1] == ["train"] else ""
+        again = {
+            "train": "; the same command goes on from the last checkpoint",
+            "eval": "; the same command goes on with the other games" if any(w[:6] == "--save" for w in words) else "",
+        }.get(words[0] if words else "", "")
         print(f"\nlmgym: interrupted{again}", file=sys.stderr)
         return 130
     except BrokenPipeError:

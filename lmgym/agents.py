@@ -1,14 +1,17 @@
-"""Who plays: scripted agents, people, classes of the user, trained policies; all by one name."""
+"""Who plays: scripted agents, people, classes of the user, trained policies, chat models; all by one name."""
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lmgym.env import imported, listed_choices, make_env, plays_itself
 from lmgym.errors import UsageError, unknown
-from lmgym.rollout import Agent, Game, Reply, described
+from lmgym.rollout import Agent, Game, Reply, described, for_each
+
+if TYPE_CHECKING:
+    from lmgym.chat_agent import ChatOptions
 
 SCRIPTED = ("random", "behaviour", "expert", "human")
 
@@ -27,7 +30,7 @@ class ScriptedAgent:
 
     def act(self, games: Sequence[Game]) -> list[Reply]:
         """Return the function's choice for each game; an exception ends the game it was raised in."""
-        return [self._act(game) for game in games]
+        return for_each(self._act, games)
 
     def _act(self, game: Game) -> Reply:
         try:
@@ -86,6 +89,44 @@ class Rendering:
         return self.agent.act(games)
 
 
+class BatchAgent:
+    """Plays all games with one object of a user's class: `act_batch(conversations) -> list[str]`.
+
+    Each conversation is the list of `Turn` of one game so far. Where the call fails, each game is asked for alone,
+    so that an exception ends the game it was raised for.
+    """
+
+    tokenizer: str | None = None
+
+    def __init__(self, name: str, player: Any) -> None:
+        self.name = name
+        self._player = player
+
+    def begin(self, game: Game) -> None:
+        """Nothing to remember."""
+
+    def act(self, games: Sequence[Game]) -> list[Reply]:
+        """Return the object's actions, or what went wrong."""
+        try:
+            return [_checked(text, "act_batch()") for text in self._texts(games)]
+        except Exception as error:
+            if len(games) == 1:
+                return [Reply("", error=described(error))]
+            return [self.act([game])[0] for game in games]
+
+    def _texts(self, games: Sequence[Game]) -> list[Any]:
+        texts = list(self._player.act_batch([list(game.turns) for game in games]))
+        if len(texts) != len(games):
+            raise TypeError(f"act_batch() returned {len(texts)} actions for {len(games)} conversations")
+        return texts
+
+
+def _checked(text: Any, source: str) -> Reply:
+    if not isinstance(text, str):
+        return Reply("", error=f"TypeError: {source} returned {type(text).__name__}, not str")
+    return Reply(text)
+
+
 class ClassAgent:
     """Plays with one object of a user's class per game: `reset(seed)` (optional), `act(conversation) -> str`.
 
@@ -115,10 +156,7 @@ class ClassAgent:
         try:
             if isinstance(game.memory, Exception):
                 raise game.memory
-            text = game.memory.act(list(game.turns))
-            if not isinstance(text, str):
-                raise TypeError(f"act() returned {type(text).__name__}, not str")
-            return Reply(text)
+            return _checked(game.memory.act(list(game.turns)), "act()")
         except Exception as error:
             return Reply("", error=described(error))
 
@@ -129,12 +167,20 @@ def load_agent(
     env_kwargs: dict[str, Any] | None = None,
     *,
     settings: Mapping[str, Any] | None = None,
+    chat: "ChatOptions | None" = None,
 ) -> Agent:
-    """Return the agent of a name: `random`, `behaviour`, `expert`, `human`, a run's folder, `my_pkg:MyAgent`.
+    """Return the agent of a name: `random`, `behaviour`, `expert`, `human`, a run's folder, `openai:MODEL[@BASE_URL]`,
+    `hf:MODEL`, `my_pkg:MyAgent`.
 
-    `settings` are fields of `Decoding` for a policy; what they leave out is as its run was tuned. Raises UsageError
-    for a name that is none of these, or a role that the game does not play.
+    `settings` are fields of `Decoding` for a policy; what they leave out is as its run was tuned. `chat` says how a
+    chat model plays. Raises UsageError for a name that is none of these, or a role that the game does not play.
     """
+    if agent.startswith(("openai:", "hf:")):
+        from lmgym.chat_agent import load_chat_agent
+
+        return load_chat_agent(agent, env_id, env_kwargs, settings=settings, options=chat)
+    for name in chat.given() if chat else ():
+        raise UsageError(f"--{name.replace('_', '-')} is for chat models (openai:MODEL, hf:MODEL), not for {agent!r}")
     if agent in ("behaviour", "expert"):
         env = make_env(env_id, env_kwargs)
         env.close()
@@ -153,10 +199,19 @@ def load_agent(
         policy = Policy.from_pretrained(agent).to(best_device())
         return PolicyAgent(policy, name=agent, decoding=replace(tuned_decoding(Path(agent)), **(settings or {})))
     if ":" in agent:
-        return ClassAgent(agent, _agent_class(agent))
+        return _class_agent(agent, _agent_class(agent))
     if "/" in agent or "\\" in agent:
         raise UsageError(f"there is no run folder {agent!r}")
-    raise unknown("agent", agent, [*SCRIPTED, "my_pkg:MyAgent"])
+    raise unknown("agent", agent, [*SCRIPTED, "openai:MODEL", "hf:MODEL", "my_pkg:MyAgent"])
+
+
+def _class_agent(name: str, make: Callable[[], Any]) -> Agent:
+    if not callable(getattr(make, "act_batch", None)):
+        return ClassAgent(name, make)
+    try:
+        return BatchAgent(name, make())
+    except Exception as error:
+        raise UsageError(f"{name} cannot be made: {described(error)}") from error
 
 
 def _agent_class(name: str) -> Callable[[], Any]:
@@ -166,6 +221,6 @@ def _agent_class(name: str) -> Callable[[], Any]:
         valid = [key for key, value in vars(module).items() if isinstance(value, type)]
         raise unknown(f"class of {path}", attribute, valid)
     made = getattr(module, attribute)
-    if not callable(getattr(made, "act", None)):
+    if not any(callable(getattr(made, method, None)) for method in ("act", "act_batch")):
         raise UsageError(f"{name} is no agent: it has no method act(conversation)")
     return made

@@ -6,6 +6,7 @@ model. Both may be asked by many threads at once. Packages are imported when a m
 
 import hashlib
 import json
+import math
 import os
 import re
 import threading
@@ -15,7 +16,7 @@ import warnings
 import weakref
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
@@ -25,7 +26,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from lmgym.episode import storable
-from lmgym.errors import UsageError, unknown
+from lmgym.errors import UsageError, require_address, unknown
 from lmgym.files import cache_folder, replacing
 
 Message = Mapping[str, str]
@@ -64,6 +65,27 @@ class Completion(NamedTuple):
     completion_tokens: int = 0
     cost: float = 0.0
     cached: bool = False
+
+
+@dataclass
+class Bill:
+    """What a model has cost in one game; the cache makes no difference to it."""
+
+    calls: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost: float = 0.0
+
+    def add(self, answer: Completion) -> None:
+        """Count one more answer."""
+        self.calls += 1
+        self.prompt_tokens += answer.prompt_tokens
+        self.completion_tokens += answer.completion_tokens
+        self.cost += answer.cost
+
+    def info(self, who: str = "oracle") -> dict[str, Any]:
+        """Return the entries `WHO_calls`, `WHO_prompt_tokens`, `WHO_completion_tokens`, `WHO_cost`."""
+        return {f"{who}_{name}": value for name, value in vars(self).items()}
 
 
 class ChatModel(Protocol):
@@ -125,25 +147,30 @@ def _from_environment(name: str, pattern: str, meaning: str, default: str) -> st
 _loading = threading.Lock()
 
 
-def load_chat(spec: str) -> ChatModel:
+def load_chat(spec: str, *, concurrency: int | None = None, plain: bool = False) -> ChatModel:
     """Return the model of `openai:MODEL[@BASE_URL]` or `hf:MODEL`, one object for all who ask in this process.
 
-    Raises UsageError for another spec, a missing package or key, or a model that cannot be loaded.
+    `concurrency` is that of the environment if left out; `plain` lets a local model without a chat template read
+    plain text, see `TransformersChat`. Raises UsageError for another spec, a missing package or key, or a model that
+    cannot be loaded.
     """
     # Two threads must not load a model twice, and a forked process cannot use connections and threads of its parent.
+    settings = ChatSettings.from_environment()
+    if concurrency is not None:
+        settings = replace(settings, concurrency=concurrency)
     with _loading:
-        return _loaded(spec, os.environ.get("OPENAI_BASE_URL", ""), ChatSettings.from_environment(), os.getpid())
+        return _loaded(spec, os.environ.get("OPENAI_BASE_URL", ""), settings, os.getpid(), plain)
 
 
 @lru_cache(4)
-def _loaded(spec: str, default_url: str, settings: ChatSettings, process: int) -> ChatModel:  # noqa: ARG001
+def _loaded(spec: str, default_url: str, settings: ChatSettings, process: int, plain: bool) -> ChatModel:  # noqa: ARG001
     kind, _, name = spec.partition(":")
     if kind == "openai" and name:
         model, base_url = split_address(name)
         client = OpenAIChat(model, base_url or default_url.rstrip("/") or OPENAI_URL, settings)
         return CachedChat(client, DiskCache(settings.cache), offline=settings.offline)
     if kind == "hf" and name:
-        return TransformersChat(name, download=settings.download)
+        return TransformersChat(name, download=settings.download, plain=plain)
     raise unknown("model", spec, ("openai:MODEL", "openai:MODEL@BASE_URL", "hf:MODEL"))
 
 
@@ -165,16 +192,41 @@ def split_address(name: str) -> tuple[str, str]:
 
 
 def _require_plain(url: str) -> None:
+    require_address(url, "http://127.0.0.1:8000/v1", "a key belongs in OPENAI_API_KEY")
+
+
+def split_temperature(spec: str, default: float | None) -> tuple[str, float | None]:
+    """Split ADDRESS[?temperature=T]; T is `default` (None: the model's own) or a number.
+
+    >>> split_temperature("hf:m?temperature=0.7", 0.0), split_temperature("hf:m", 0.0)
+    (('hf:m', 0.7), ('hf:m', 0.0))
+    """
+    address, mark, options = spec.partition("?")
+    name, _, value = options.partition("=")
+    if not mark:
+        return address, default
+    if name != "temperature":
+        raise unknown("option of a model", name, ("temperature",))
+    if value == "default":
+        return address, None
     try:
-        parts = urllib.parse.urlsplit(url)
-        sound = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+        number = float(value)
     except ValueError:
-        sound = False
-    if not sound:
-        raise UsageError(f"{url!r} is no address of a server; it looks like http://127.0.0.1:8000/v1")
-    if "@" in parts.netloc or parts.query or parts.fragment:
-        # It would end in the records of every game.
-        raise UsageError("an address holds neither name, password nor query; a key belongs in OPENAI_API_KEY")
+        number = math.nan
+    if not 0 <= number < math.inf:
+        raise UsageError(f"a temperature is 0 (the most likely answer) or more, or default, not {value!r} in {spec}")
+    return address, number
+
+
+def spoken(text: str, name: str) -> str:
+    """Return an answer without outer space and without what the model thought aloud before it.
+
+    Raises ChatError where it was still thinking.
+    """
+    words = text.rpartition("</think>")[2]
+    if "<think>" in words:
+        raise ChatError(f"{name}: the model was still thinking when its answer had to end")
+    return words.strip()
 
 
 def cleaned(messages: Sequence[Message]) -> list[dict[str, str]]:
@@ -427,14 +479,19 @@ class _Ticket:
 
 
 class TransformersChat:
-    """A local transformers model with a chat template.
+    """A local transformers model with a chat template; or, with `plain`, one without, that reads plain text.
+
+    Plain text is a line for each message, and the model's line ends its answer: nothing else, so that a policy of
+    lmgym reads what it was trained on. After a message of the system the assistant's lines begin with `>`.
 
     What threads ask within a short time is computed as one batch, filled on the left. Each request draws from a
     generator made from itself, so that its answer does not depend on what else is asked. At temperature None the
     model's own generation settings say the temperature; top-k and top-p are not applied.
     """
 
-    def __init__(self, model: str, *, download: bool = False, window: float = BATCH_WINDOW) -> None:
+    def __init__(
+        self, model: str, *, download: bool = False, window: float = BATCH_WINDOW, plain: bool = False
+    ) -> None:
         try:
             import torch
 
@@ -446,11 +503,12 @@ class TransformersChat:
         dtype: Any = torch.float32 if device.type == "cpu" else "auto"
         permission = "LMGYM_CHAT_DOWNLOAD=1"
         self._lm, self._tokenizer = load_pretrained(model, download=download, dtype=dtype, permission=permission)
-        if not self._tokenizer.chat_template:
+        self._is_plain = not self._tokenizer.chat_template
+        if self._is_plain and not plain:
             raise UsageError(f"hf:{model} has no chat template, so it cannot be talked to; take an instruct model")
         self._lm.to(device).eval()
         self._max_positions = max_positions(self._lm)
-        self._stops = _stops(self._lm, self._tokenizer)
+        self._stops = _stops(self._lm, self._tokenizer) | (_line_ends(self._tokenizer) if self._is_plain else set())
         self._window = window
         self._reading, self._computing, self._queue = threading.Lock(), threading.Lock(), threading.Lock()
         self._waiting: list[_Ticket] = []
@@ -508,6 +566,8 @@ class TransformersChat:
         return list(ids)
 
     def _templated(self, messages: list[dict[str, str]]) -> str:
+        if self._is_plain:
+            return _lines(messages)
         # Models that think aloud first are asked not to; other templates do not look at it.
         return self._tokenizer.apply_chat_template(
             messages, add_generation_prompt=True, tokenize=False, enable_thinking=False
@@ -550,6 +610,24 @@ def _stops(lm: Any, tokenizer: Any) -> frozenset[int]:
     named = getattr(lm.generation_config, "eos_token_id", None)
     ids = {tokenizer.eos_token_id, *(named if isinstance(named, list) else [named])}
     return frozenset(token for token in ids if token is not None)
+
+
+def _line_ends(tokenizer: Any) -> frozenset[int]:
+    from lmgym.tokens import Codec
+
+    return Codec(tokenizer).stops
+
+
+def _lines(messages: Sequence[Message]) -> str:
+    """Return a conversation as plain text, up to where the assistant goes on.
+
+    >>> _lines([{"role": "system", "content": "Rules."}, {"role": "user", "content": "Go!"}])
+    'Rules.\\n\\nGo!\\n>'
+    """
+    is_told = any(message["role"] == "system" for message in messages)
+    marks = {"system": ("", "\n\n"), "user": ("", "\n"), "assistant": ("> " if is_told else "", "\n")}
+    text = "".join(marks[m["role"]][0] + m["content"] + marks[m["role"]][1] for m in messages)
+    return text + (">" if is_told else "")
 
 
 def _without_system(messages: list[dict[str, str]]) -> list[dict[str, str]]:

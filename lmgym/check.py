@@ -20,7 +20,7 @@ from gymnasium import spaces
 from gymnasium.utils.env_checker import check_env
 
 from lmgym.agents import ScriptedAgent, choose_at_random, load_agent
-from lmgym.env import contract, fidelity, listed_choices, make_env, plays_itself
+from lmgym.env import TextEnv, contract, fidelity, listed_choices, make_env, plays_itself
 from lmgym.episode import Episode
 from lmgym.rollout import Game, Start, rollout
 
@@ -300,6 +300,10 @@ def _declarations(subject: Subject) -> None:
     for options in rules.official_starts:
         observation, _ = env.reset(seed=0, options=dict(options))
         _require_observation(env, observation)
+    game = env.unwrapped
+    told = game.prompt() if isinstance(game, TextEnv) else None
+    if told is not None and not (isinstance(told, str) and told.strip()):
+        raise Broken(f"prompt() returns {told!r}; it is a text, or None")
     for name, figure in fidelity(env).items():
         if not (isinstance(name, str) and isinstance(figure, int | float) and math.isfinite(figure)):
             raise Broken(f"fidelity() says {figure!r} of {name!r}; it gives numbers by name")

@@ -14,10 +14,12 @@ from typing import Annotated, Any
 
 import tyro
 
+from lmgym.chat_agent import ChatOptions
 from lmgym.errors import UsageError
 from lmgym.methods import method_module
 
 EnvArgs = tuple[str, ...]
+NO_CHOICE = ChatOptions()
 
 
 def parsed(env_args: EnvArgs) -> dict[str, Any]:
@@ -47,7 +49,7 @@ class DecodingOptions:
     """How a policy chooses tokens; what is left out is as its run was tuned."""
 
     temperature: float | None = None
-    """1 samples as trained, 0 takes the best token."""
+    """1 samples as trained, 0 takes the best token. Chat models play at 0 if left out."""
     beta: float | None = None
     """Weight of the critic's Q beside the policy's log-probability."""
     support: float | None = None
@@ -116,11 +118,13 @@ class Collect:
     episodes: int | None = None
     """Number of games; the game's default data size if left out."""
     agent: str = "behaviour"
-    """random, behaviour, expert, a run folder, my_pkg:MyAgent."""
+    """random, behaviour, expert, a run folder, openai:MODEL[@BASE_URL], hf:MODEL, my_pkg:MyAgent."""
     seed: int = 0
     """Which series of games."""
     decoding: DecodingOptions = DecodingOptions()
     """How a policy chooses tokens."""
+    chat: ChatOptions = NO_CHOICE
+    """How a chat model plays."""
     batch: int = 64
     """Games at a time; the result does not depend on it."""
     env_args: EnvArgs = ()
@@ -135,7 +139,7 @@ class Collect:
 
         require_absent(self.out)
         env_kwargs = parsed(self.env_args)
-        agent = load_agent(self.agent, self.env, env_kwargs, settings=self.decoding.given())
+        agent = load_agent(self.agent, self.env, env_kwargs, settings=self.decoding.given(), chat=self.chat)
         count = contract_of(self.env, env_kwargs).data_episodes if self.episodes is None else self.episodes
         require_positive("episodes", count)
         games = collect(
@@ -205,7 +209,7 @@ class Eval:
     """Evaluate an agent: mean return with a 95 % interval, success rate, normalised score."""
 
     agent: tyro.conf.Positional[str]
-    """random, behaviour, expert, human, a run folder, my_pkg:MyAgent."""
+    """random, behaviour, expert, human, a run folder, openai:MODEL[@BASE_URL], hf:MODEL, my_pkg:MyAgent."""
     env: str | None = None
     """Id of the game; a run folder's own if left out."""
     episodes: int | None = None
@@ -214,12 +218,15 @@ class Eval:
     """Which series of games."""
     decoding: DecodingOptions = DecodingOptions()
     """How a policy chooses tokens."""
+    chat: ChatOptions = NO_CHOICE
+    """How a chat model plays."""
     batch: int = 64
     """Games at a time; the result does not depend on it."""
     threads: int | None = None
     """Processor threads of a policy; 1 is safe on a busy machine."""
     save: Path | None = None
-    """Also write the games to this Parquet file."""
+    """Also write the games to this Parquet file. Until all are played, those that are over are kept in FILE.journal:
+    when it was interrupted, the same command goes on with the others."""
     json: bool = False
     """Print JSON."""
     env_args: EnvArgs = ()
@@ -237,9 +244,20 @@ class Eval:
         env_id, env_kwargs = game_of(self.agent, self.env, self.env_args)
         if self.threads is not None:
             set_threads(self.threads)
-        agent = load_agent(self.agent, env_id, env_kwargs, settings=self.decoding.given())
+        agent = load_agent(self.agent, env_id, env_kwargs, settings=self.decoding.given(), chat=self.chat)
         count = default_episodes(contract_of(env_id, env_kwargs), self.episodes, env_id)
-        with progress("eval", count, show=self.agent != "human") as bar, saving(self.save, self.seed) as keep:
+        played = {
+            "agent": agent.name,
+            "env_id": env_id,
+            "env_kwargs": env_kwargs,
+            "seed": self.seed,
+            "settings": {**settings_of(agent), "policy": policy_checksum(self.agent)},
+        }
+        with (
+            journalling(self.save, played) as journal,
+            progress("eval", count, show=self.agent != "human") as bar,
+            saving(self.save, self.seed) as keep,
+        ):
 
             def watch(episode: Any) -> None:
                 bar.advance()
@@ -253,16 +271,13 @@ class Eval:
                 seed=self.seed,
                 num_envs=at_a_time(self.agent, self.batch),
                 watch=watch,
+                journal=journal,
             )
-        decoding = getattr(agent, "decoding", None)
         if self.json:
-            settings = None if decoding is None else dataclasses.asdict(decoding)
-            print(json.dumps({**evaluation_json(result), "decoding": settings}, indent=2))
+            print(json.dumps({**evaluation_json(result), **settings_of(agent)}, indent=2))
         else:
             print_evaluations([result])
-            if decoding is not None:
-                named = ", ".join(f"{name} {value:g}" for name, value in vars(decoding).items() if value is not None)
-                print(f"decoding: {named}")
+            print_settings(agent, result.usage.get("agent_calls", 0))
         return 0
 
 
@@ -320,13 +335,15 @@ class Play:
     env: tyro.conf.Positional[str]
     """Id of the game."""
     agent: str = "human"
-    """human, random, behaviour, expert, a run folder, my_pkg:MyAgent."""
+    """human, random, behaviour, expert, a run folder, openai:MODEL[@BASE_URL], hf:MODEL, my_pkg:MyAgent."""
     render: bool = False
     """Also show the board or map before each turn; it may show more than the agent sees."""
     seed: int = 0
     """Which game."""
     decoding: DecodingOptions = DecodingOptions()
     """How a policy chooses tokens."""
+    chat: ChatOptions = NO_CHOICE
+    """How a chat model plays."""
     env_args: EnvArgs = ()
     """Arguments of the game: maze=umaze ..."""
 
@@ -338,7 +355,7 @@ class Play:
         from lmgym.tasks import print_game, print_rules
 
         env_kwargs = parsed(self.env_args)
-        agent = load_agent(self.agent, self.env, env_kwargs, settings=self.decoding.given())
+        agent = load_agent(self.agent, self.env, env_kwargs, settings=self.decoding.given(), chat=self.chat)
         if self.render:
             modes = make_env(self.env, env_kwargs).metadata.get("render_modes", [])
             if "ansi" not in modes:
@@ -349,6 +366,59 @@ class Play:
             print_rules(self.env, env_kwargs, game_seed(Stream.EVALUATE, self.seed, 0))
         episode = play_one(agent, self.env, env_kwargs, seed=self.seed)
         print_game(episode, whole=self.agent != "human")
+        return 0
+
+
+@dataclass(frozen=True)
+class Serve:
+    """Serve a game over HTTP, to agents and trainers elsewhere; Ctrl-C ends it.
+
+    There it is played as lmgym/Remote-v0 --env-args url=http://127.0.0.1:8000, or by any program that speaks JSON.
+    """
+
+    env: tyro.conf.Positional[str]
+    """Id of the game."""
+    host: str = "127.0.0.1"
+    """Address to listen at. Any but this machine's own takes a token; 0.0.0.0 listens to everybody, unencrypted."""
+    port: int = 8000
+    """Port to listen at; 0 takes a free one."""
+    token: str | None = None
+    """What clients must know; LMGYM_TOKEN if left out, which other users of the machine cannot see. Where one is
+    needed and none is given, one is made and printed."""
+    max_sessions: int = 256
+    """Games at a time, all clients together."""
+    idle_minutes: float = 30.0
+    """A session that nobody used for so long is closed."""
+    max_request_kib: int = 4096
+    """Longest request, in units of 1,024 bytes."""
+    threads: int = 64
+    """Turns that are computed at a time; 1 for a game whose code cannot bear threads."""
+    env_args: EnvArgs = ()
+    """Arguments of the game: maze=umaze ..."""
+
+    def run(self) -> int:
+        try:
+            from lmgym.serve import ServeSettings, Service, is_loopback, new_token, run
+        except ImportError as error:
+            raise UsageError(f"lmgym serve needs packages (pip install 'lmgym[serve]'): {error}") from None
+
+        from lmgym.wire import TOKEN_VARIABLE
+
+        token = self.token if self.token is not None else (os.environ.get(TOKEN_VARIABLE) or None)
+        made = token is None and not is_loopback(self.host)
+        settings = ServeSettings(
+            host=self.host,
+            port=self.port,
+            token=new_token() if made else token,
+            max_sessions=self.max_sessions,
+            idle_seconds=60 * self.idle_minutes,
+            max_request_bytes=1024 * self.max_request_kib,
+            threads=self.threads,
+        )
+        if made:
+            print(f"token, shown this once (clients: {TOKEN_VARIABLE}): {settings.token}", flush=True)
+        closed = run(Service(self.env, parsed(self.env_args), settings), lambda line: print(line, flush=True))
+        print(f"\nended; open sessions closed: {closed}")
         return 0
 
 
@@ -421,6 +491,33 @@ def game_of(agent: str, env: str | None, env_args: EnvArgs) -> tuple[str, dict[s
 
     recipe = read_record(Path(agent))["recipe"]
     return recipe["env_id"], {**recipe["env_kwargs"], **parsed(env_args)}
+
+
+def settings_of(agent: Any) -> dict[str, Any]:
+    """Return what a token policy (`decoding`) and a chat model (`chat`) play with; None for other agents."""
+    decoding = getattr(agent, "decoding", None)
+    values = None if decoding is None else dataclasses.asdict(decoding)
+    return {"decoding": values, "chat": getattr(agent, "settings", None)}
+
+
+def print_settings(agent: Any, calls: float) -> None:
+    """Print what the agent played with and how many of a chat model's calls were not answered by the cache."""
+    for name, values in settings_of(agent).items():
+        if values:
+            known = {key: value for key, value in values.items() if value is not None}
+            words = [f"{key} {value if isinstance(value, str) else format(value, 'g')}" for key, value in known.items()]
+            print(f"{name}: {', '.join(words)}")
+    asked = getattr(agent, "asked", None)
+    if asked is not None and asked.calls != calls:
+        print(f"asked this time, the others were known: {asked.calls:,} calls, cost {asked.cost:.4f}")
+
+
+def policy_checksum(agent: str) -> str | None:
+    """Return what tells the policy in a run folder, or hf:FOLDER, from the one that was there before; else None."""
+    from lmgym.files import sha256
+
+    record = Path(agent.removeprefix("hf:")) / "lmgym.json"
+    return sha256(record) if record.is_file() else None
 
 
 def train_command(method: str) -> type:
@@ -500,6 +597,18 @@ def require_absent(path: Path) -> None:
 
 
 @contextmanager
+def journalling(path: Path | None, played: Mapping[str, Any]) -> Iterator[Any]:
+    """Yield the journal of the games that will be saved to `path`; None where they will not."""
+    if path is None:
+        yield None
+        return
+    from lmgym.journal import journal
+
+    with journal(path, played) as kept:
+        yield kept
+
+
+@contextmanager
 def saving(path: Path | None, series: int) -> Iterator[Any]:
     """Yield a function that keeps episodes for `path`; for None it forgets them."""
     if path is None:
@@ -545,4 +654,5 @@ COMMANDS: dict[str, type] = {
     "tune": Tune,
     "play": Play,
     "inspect": Inspect,
+    "serve": Serve,
 }

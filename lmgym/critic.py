@@ -14,7 +14,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from lmgym.errors import require_number, unknown
-from lmgym.tokens import TokenBatch
+from lmgym.tokens import TokenBatch, distinct_rows, repeated
 
 TRUNKS = ("own", "detached", "shared")
 
@@ -45,21 +45,25 @@ class Head(nn.Module):
         weights = functional.embedding(outputs, self.outer.weight)
         return (self.features(hidden) * weights).sum(dim=-1).float() + self.outer.bias[outputs].float()
 
-    def cross_entropy(self, hidden: torch.Tensor, outputs: torch.Tensor) -> torch.Tensor:
-        """Return the sum of -log softmax(outputs of hidden [N, width])[outputs [N]], a chunk of states at a time:
-        the backward pass computes each chunk again, so that [N, V] never exists as a whole."""
-        size = max(1, CHUNK_ENTRIES // self.outer.out_features)
-        total = hidden.new_zeros((), dtype=torch.float32)
-        pieces = list(zip(hidden.split(size), outputs.split(size), strict=True))
-        for states, chosen in pieces:
-            if len(pieces) > 1 and torch.is_grad_enabled():
-                total = total + checkpoint(self._cross_entropy, states, chosen, use_reentrant=False)
-            else:
-                total = total + self._cross_entropy(states, chosen)
-        return total
+    def among_all(self, hidden: torch.Tensor, outputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return one output [N] for each of hidden [N, width], and its -log softmax [N] among all outputs.
 
-    def _cross_entropy(self, hidden: torch.Tensor, outputs: torch.Tensor) -> torch.Tensor:
-        return functional.cross_entropy(self(hidden), outputs, reduction="sum")
+        A chunk of states at a time: the backward pass computes each chunk again, so that [N, V] never exists as a
+        whole."""
+        size = max(1, CHUNK_ENTRIES // self.outer.out_features)
+        if len(hidden) <= size:
+            return self._among_all(hidden, outputs)
+        pieces = zip(hidden.split(size), outputs.split(size), strict=True)
+        if torch.is_grad_enabled():
+            found = [checkpoint(self._among_all, *piece, use_reentrant=False) for piece in pieces]
+        else:
+            found = [self._among_all(*piece) for piece in pieces]
+        chosen, losses = zip(*found, strict=True)
+        return torch.cat(chosen), torch.cat(losses)
+
+    def _among_all(self, hidden: torch.Tensor, outputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        values = self(hidden)
+        return values.gather(1, outputs[:, None])[:, 0], functional.cross_entropy(values, outputs, reduction="none")
 
 
 @dataclass(frozen=True)
@@ -93,10 +97,18 @@ class CriticShape:
     reward_scale: float = 1.0
 
 
+def hidden_states(trunk: Any, ids: torch.Tensor) -> torch.Tensor:
+    """Return a trunk's last hidden states [B, T, width] of rows of tokens [B, T] filled on the right. Equal rows are
+    read once (and dropout is the same in them): where the agent sees one observation at a time, there are many."""
+    first, where = distinct_rows(ids)
+    # Filling stands where a causal model does not look, so that no mask is needed.
+    hidden = trunk(input_ids=ids[first], use_cache=False).last_hidden_state
+    return hidden if len(first) == len(ids) else repeated(hidden, where)
+
+
 def states_before_actions(trunk: Any, batch: TokenBatch) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the hidden states before each action token [N, width], and all of them [B, T, width]."""
-    # Filling stands on the right, where a causal model does not look, so that no mask is needed.
-    hidden = trunk(input_ids=batch.ids, use_cache=False).last_hidden_state
+    hidden = hidden_states(trunk, batch.ids)
     return hidden[:, :-1][batch.action_mask[:, 1:]], hidden
 
 
@@ -138,13 +150,18 @@ class Critic(nn.Module):
         if len(going_on):
             lengths = batch.next_lengths[going_on]
             ids = batch.next_ids[going_on]
-            following = self.trunk_beside(lm)(input_ids=ids, use_cache=False).last_hidden_state
+            following = hidden_states(self.trunk_beside(lm), ids)
             after[going_on] = following[rows[: len(lengths)], lengths - 1].to(after.dtype)
         return after
 
     def lowest_q(self, hidden: torch.Tensor) -> torch.Tensor:
         """Return the smallest of the Q heads for every token, [..., V]."""
         return torch.stack([head(hidden) for head in self.q]).amin(dim=0)
+
+    def lowest_q_at(self, lm: Any, batch: TokenBatch) -> torch.Tensor:
+        """Return the smallest of the Q heads for each action token of a batch, [N]."""
+        states, _ = self.states(lm, batch)
+        return torch.stack([head.at(states, batch.action_ids) for head in self.q]).amin(dim=0)
 
     def value(self, hidden: torch.Tensor) -> torch.Tensor:
         """Return V [...] of hidden [..., width]. Raises ValueError where there is no such head."""

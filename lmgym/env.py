@@ -10,6 +10,7 @@ import json
 import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import gymnasium
@@ -85,6 +86,12 @@ class TextEnv(gymnasium.Env[str, str]):
     that plays the other side. Such games are stepped side by side, each in a thread, so that their waits overlap; a
     game sets it on itself when it is made. What its games share has to bear that."""
 
+    roles: Sequence[str] | None = None
+    """Which of `behaviour` and `expert` the game plays; None: those that its class defines."""
+
+    secrets: Mapping[str, str] = MappingProxyType({})
+    """Arguments that must not end in records of games, so that `make_env` refuses them, and what to do instead."""
+
     reference: Reference | None = None
     """Worst possible, data mean and best known return of the game with these settings, if known."""
 
@@ -108,6 +115,11 @@ class TextEnv(gymnasium.Env[str, str]):
 
     def choices(self) -> Sequence[str] | None:
         """Return the actions that are valid now, or None where they cannot be listed."""
+        return None
+
+    def prompt(self) -> str | None:
+        """Return what a player who has seen no data is told before the game: rules, rewards, how an action is worded
+        and every action there is. It may not depend on the single game. None: see `lmgym.prompts.prompt_of`."""
         return None
 
     def behaviour(self) -> str:
@@ -173,7 +185,7 @@ def is_remote(env: gymnasium.Env) -> bool:
 def _declared(game: gymnasium.Env, name: str) -> Any:
     # A foreign game may call something else by such a name.
     value, default = getattr(game, name, None), getattr(TextEnv, name)
-    kind = Reference if name == "reference" else int if name == "history" else type(default)
+    kind = Reference if name == "reference" else int if name in ("history", "max_turns") else type(default)
     return value if isinstance(game, TextEnv) or isinstance(value, kind) else default
 
 
@@ -201,14 +213,18 @@ def require_options(options: Mapping[str, Any] | None, valid: Sequence[str], gam
 
 def plays_itself(env: gymnasium.Env, role: str) -> bool:
     """Return whether the game has a `behaviour` or an `expert` of its own."""
-    method = getattr(type(env.unwrapped), role, None)
+    game = env.unwrapped
+    if isinstance(game, TextEnv) and game.roles is not None:
+        return role in game.roles
+    method = getattr(type(game), role, None)
     return method is not None and method is not getattr(TextEnv, role)
 
 
 def make_env(env_id: str, env_kwargs: Mapping[str, Any] | None = None, **make_kwargs: Any) -> gymnasium.Env:
     """Make a game by id (`lmgym/FOMaze-v0`, `my_pkg:MyGame-v0`).
 
-    Raises UsageError, in one sentence, for an unknown id or argument and for spaces that are not text.
+    Raises UsageError, in one sentence, for an unknown id or argument, a secret among the arguments, and for spaces
+    that are not text.
     """
     env_kwargs = dict(env_kwargs or {})
     spec = _spec(env_id)
@@ -218,6 +234,11 @@ def make_env(env_id: str, env_kwargs: Mapping[str, Any] | None = None, **make_kw
         raise _argument_error(spec, env_kwargs, error) from error
     except (ValueError, gymnasium.error.Error) as error:
         raise UsageError(f"{env_id} cannot be made: {error}") from error
+    game = env.unwrapped
+    for name, instead in game.secrets.items() if isinstance(game, TextEnv) else ():
+        if name in env_kwargs:
+            env.close()
+            raise UsageError(f"the argument {name} of {env_id} would end in the records of games; {instead}")
     for side in ("observation", "action"):
         space = getattr(env, f"{side}_space")
         if not isinstance(space, spaces.Text):
@@ -237,6 +258,12 @@ def listed_choices(env: gymnasium.Env) -> Sequence[str] | None:
     """Return the actions that a game, ours or foreign, lists as valid now; None where it lists none."""
     choices = getattr(env.unwrapped, "choices", None)
     return choices() if callable(choices) else None
+
+
+def turn_limit(env: gymnasium.Env) -> int | None:
+    """Return after how many actions a game ends at the latest, None where nobody says."""
+    registered = env.spec.max_episode_steps if env.spec else None
+    return registered or _declared(env.unwrapped, "max_turns")
 
 
 def _spec(env_id: str) -> Any:

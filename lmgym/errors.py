@@ -2,6 +2,7 @@
 
 import difflib
 import math
+import urllib.parse
 from collections.abc import Iterable
 
 
@@ -28,3 +29,20 @@ def require_number(name: str, value: float, *, above: bool = False) -> None:
     """Raise UsageError unless `value` is a finite number of 0 or more; `above`: of more than 0."""
     if not (0 < value < math.inf if above else 0 <= value < math.inf):
         raise UsageError(f"{name} is {'more than 0' if above else '0 or more'}, not {value}")
+
+
+def require_address(url: str, example: str, instead: str) -> None:
+    """Raise UsageError unless `url` is the http(s) address of a server, like `example`, that holds neither name,
+    password nor query, because it ends in the records of games; `instead` says where secrets belong.
+
+    >>> require_address("http://127.0.0.1:8000/v1", "", "")
+    """
+    try:
+        parts = urllib.parse.urlsplit(url)
+        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        sound = False
+    if not sound:
+        raise UsageError(f"{url!r} is no address of a server; it looks like {example}")
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        raise UsageError(f"an address holds neither name, password nor query; {instead}")

@@ -1,15 +1,23 @@
 """How well an agent plays a game: mean return with an interval, success, normalised score."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
+from lmgym.chat import Bill
 from lmgym.env import Contract, contract_of
 from lmgym.episode import Episode, Tally
 from lmgym.errors import UsageError
 from lmgym.rollout import Agent, Start, rollout
 from lmgym.scores import Interval, bootstrap_mean
 from lmgym.seeds import Stream, game_seed
+
+if TYPE_CHECKING:
+    from lmgym.journal import Journal
+
+
+_USAGE = [name for who in ("agent", "oracle") for name in Bill().info(who)]
 
 
 @dataclass(frozen=True)
@@ -32,6 +40,8 @@ class Evaluation:
     turns: float
     errors: int
     first_error: str | None
+    usage: Mapping[str, float] = field(default_factory=dict)
+    """What language models did in all games, by the names of `Bill.info`: as `agent`, as `oracle`."""
 
 
 def evaluation_starts(rules: Contract, episodes: int, seed: int, stream: Stream = Stream.EVALUATE) -> Iterator[Start]:
@@ -66,22 +76,47 @@ def evaluate(
     num_envs: int = 64,
     stream: Stream = Stream.EVALUATE,
     watch: Any = None,
+    journal: "Journal | None" = None,
 ) -> Evaluation:
     """Play `episodes` games (the game's published number by default) and sum up.
 
     `stream` says what the games are played for; those of different streams never meet. `watch`, if given, is
-    called with every finished Episode.
+    called with every finished Episode. Games that the `journal` has are not played again; it hears of the others.
     """
     rules = contract_of(env_id, env_kwargs)
     count = default_episodes(rules, episodes, env_id)
     starts = evaluation_starts(rules, count, seed, stream)
-    tally, first_error = Tally(), None
-    for episode in rollout(agent, env_id, starts, env_kwargs=env_kwargs, num_envs=num_envs):
+    tally, first_error, usage = Tally(), None, Counter[str]()
+    for episode in _played(agent, env_id, dict(enumerate(starts)), env_kwargs, num_envs, journal):
         tally.add(episode)
         first_error = first_error or episode.error
+        usage.update({name: episode.outcome[name] for name in _USAGE if name in episode.outcome})
         if watch is not None:
             watch(episode)
-    return _summed_up(tally, rules, env_id, dict(env_kwargs or {}), agent.name, seed, first_error)
+    result = _summed_up(tally, rules, env_id, dict(env_kwargs or {}), agent.name, seed, first_error)
+    return replace(result, usage=dict(usage))
+
+
+def _played(
+    agent: Agent,
+    env_id: str,
+    starts: dict[int, Start],
+    env_kwargs: Mapping[str, Any] | None,
+    num_envs: int,
+    journal: "Journal | None",
+) -> Iterator[Episode]:
+    """Yield the games in the order of their starts, those of the journal among them."""
+    kept = {} if journal is None else journal.games
+    places = [place for place in starts if place not in kept]
+
+    def finished(number: int, episode: Episode) -> None:
+        if journal is not None:
+            journal.add(places[number], episode)
+
+    missing = (starts[place] for place in places)
+    played = rollout(agent, env_id, missing, env_kwargs=env_kwargs, num_envs=num_envs, finished=finished)
+    for place in starts:
+        yield kept[place] if place in kept else next(played)
 
 
 def _summed_up(

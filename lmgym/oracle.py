@@ -5,16 +5,14 @@ A game's `oracle` argument names it: `embedded` (the game's own simulator, the d
 game's own stands behind it: `hf:MODEL?temperature=0.7`, or `?temperature=default` for the model's own.
 """
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
-from lmgym.chat import ChatError, ChatModel, Completion, Message, Sampling, load_chat
+from lmgym.chat import Bill, ChatError, ChatModel, Completion, Message, Sampling, load_chat, split_temperature, spoken
 from lmgym.episode import storable
-from lmgym.errors import UsageError, unknown
+from lmgym.errors import unknown
 
 __all__ = ["Answer", "Bill", "Message", "Oracle", "OracleError", "OtherSide", "load_oracle"]
 
@@ -53,37 +51,9 @@ class ChatOracle:
         """Return the next message of the assistant. Raises OracleError where none is to be had."""
         try:
             answer = self._model.complete(messages, Sampling(max_tokens, self._temperature, seed))
+            return answer._replace(text=spoken(answer.text, self.name))
         except ChatError as error:
             raise OracleError(str(error)) from error
-        return answer._replace(text=self._spoken(answer.text))
-
-    def _spoken(self, text: str) -> str:
-        # Thoughts name the secret that the words keep.
-        spoken = text.rpartition("</think>")[2]
-        if "<think>" in spoken:
-            raise OracleError(f"{self.name}: the model was still thinking when its answer had to end")
-        return spoken.strip()
-
-
-@dataclass
-class Bill:
-    """What the other side has cost in one game, for the game's `info`; the cache makes no difference to it."""
-
-    calls: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    cost: float = 0.0
-
-    def add(self, answer: Answer) -> None:
-        """Count one more answer."""
-        self.calls += 1
-        self.prompt_tokens += answer.prompt_tokens
-        self.completion_tokens += answer.completion_tokens
-        self.cost += answer.cost
-
-    def info(self) -> dict[str, Any]:
-        """Return the entries `oracle_calls`, `oracle_prompt_tokens`, `oracle_completion_tokens`, `oracle_cost`."""
-        return {f"oracle_{name}": value for name, value in vars(self).items()}
 
 
 class OtherSide:
@@ -130,23 +100,7 @@ def load_oracle(spec: str, *, temperature: float = 0.0) -> Oracle | None:
     """
     if spec == "embedded":
         return None
-    address, mark, options = str(spec).partition("?")
+    address, chosen = split_temperature(str(spec), temperature)
     if not address.startswith(("openai:", "hf:")) or address in ("openai:", "hf:"):
         raise unknown("oracle", spec, ("embedded", "openai:MODEL", "openai:MODEL@BASE_URL", "hf:MODEL"))
-    chosen = _chosen_temperature(spec, options) if mark else temperature
     return ChatOracle(spec, load_chat(address), chosen)
-
-
-def _chosen_temperature(spec: str, options: str) -> float | None:
-    name, _, value = options.partition("=")
-    if name != "temperature":
-        raise unknown("option of an oracle", name, ("temperature",))
-    if value == "default":
-        return None
-    try:
-        number = float(value)
-    except ValueError:
-        number = math.nan
-    if not 0 <= number < math.inf:
-        raise UsageError(f"a temperature is 0 (the most likely answer) or more, or default, not {value!r} in {spec}")
-    return number

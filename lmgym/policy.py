@@ -1,5 +1,6 @@
 """The policy of every method: a Hugging Face causal language model with its tokenizer and its view."""
 
+import copy
 import json
 import tempfile
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
+    GenerationConfig,
     LlamaConfig,
     LlamaForCausalLM,
     PreTrainedTokenizerBase,
@@ -28,6 +30,7 @@ from lmgym.tokens import Codec, TokenBatch, View
 
 FORMAT = 1
 RECORD = "lmgym.json"
+CHAT_TEMPLATE = "{% for message in messages %}{{ message['content'] + '\\n' }}{% endfor %}"
 CRITIC = "critic.safetensors"
 MAX_TOKENS = 1024
 
@@ -178,14 +181,18 @@ class Policy(torch.nn.Module):
     def save_pretrained(self, folder: str | Path) -> None:
         """Write model and critic (safetensors), tokenizer and, last, `lmgym.json` with the checksum of each file.
 
-        The folder also opens with plain `transformers.AutoModelForCausalLM.from_pretrained`.
+        The folder also opens with plain `transformers.AutoModelForCausalLM.from_pretrained`, and servers of chat
+        models serve it: its template makes of messages what the policy reads, each and its terminator.
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / RECORD).unlink(missing_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".policy-") as fresh, _quiet():
             self.lm.save_pretrained(fresh)
-            self.codec.tokenizer.save_pretrained(fresh)
+            self._generation().save_pretrained(fresh)
+            tokenizer = copy.deepcopy(self.codec.tokenizer)
+            tokenizer.chat_template = CHAT_TEMPLATE
+            tokenizer.save_pretrained(fresh)
             if self.critic is not None:
                 save_model(self.critic, str(Path(fresh) / CRITIC))
             written = sorted(Path(fresh).iterdir())
@@ -201,6 +208,16 @@ class Policy(torch.nn.Module):
         if self.critic is not None:
             record["critic"] = asdict(self.critic.shape)
         write_json(folder / RECORD, record)
+
+    def _generation(self) -> GenerationConfig:
+        """Return how others are to generate: until the action ends, and not greedily unless they are told to."""
+        pad = self.codec.pad
+        return GenerationConfig(
+            do_sample=True,
+            eos_token_id=sorted(self.codec.stops),
+            pad_token_id=pad,
+            max_new_tokens=self.view.max_reply_tokens,
+        )
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> "Policy":

@@ -23,12 +23,14 @@ class Start(NamedTuple):
 
 
 class Reply(NamedTuple):
-    """An agent's action; `error` says why there is none, which ends the game."""
+    """An agent's action; `error` says why there is none, which ends the game. `info`: facts about the agent so far
+    (what it has cost), for the game's record; those of the last reply count."""
 
     text: str
     token_ids: tuple[int, ...] | None = None
     logprobs: tuple[float, ...] | None = None
     error: str | None = None
+    info: Mapping[str, Any] | None = None
 
 
 @dataclass
@@ -67,6 +69,7 @@ def rollout(
     env_kwargs: Mapping[str, Any] | None = None,
     num_envs: int = 64,
     max_turns: int = 10_000,
+    finished: Callable[[int, Episode], None] | None = None,
 ) -> Iterator[Episode]:
     """Play a game from each start and yield the episodes in the order of the starts.
 
@@ -74,10 +77,12 @@ def rollout(
     it is recorded as `Episode.error`, and so is an `oracle_error` that a game reports in its info, because a game
     whose other side failed says nothing about the agent. `max_turns` cuts games that know no limit of their own.
     Games that declare themselves `remote` are reset and stepped side by side, which changes nothing but the time.
+    `finished`, if given, hears of every game as soon as it is over, with the place of its start; games that began
+    earlier may still be running.
     """
     if num_envs < 1:
         raise UsageError(f"the number of games at a time is 1 or more, not {num_envs}")
-    table = _Table(agent, env_id, dict(env_kwargs or {}), max_turns)
+    table = _Table(agent, env_id, dict(env_kwargs or {}), max_turns, finished)
     waiting = enumerate(starts)
     done: dict[int, Episode] = {}
     next_index = 0
@@ -99,16 +104,25 @@ def rollout(
 class _Table:
     """The running games of a rollout, by index, and the environments they are played in."""
 
-    def __init__(self, agent: Agent, env_id: str, env_kwargs: dict[str, Any], max_turns: int) -> None:
+    def __init__(
+        self,
+        agent: Agent,
+        env_id: str,
+        env_kwargs: dict[str, Any],
+        max_turns: int,
+        finished: Callable[[int, Episode], None] | None,
+    ) -> None:
         self.agent, self.env_id, self.env_kwargs, self.max_turns = agent, env_id, env_kwargs, max_turns
         self.games: dict[int, Game] = {}
+        self._finished = finished
         self._idle: list[gymnasium.Env] = []
         self._info: dict[int, Mapping[str, Any]] = {}
+        self._agent_info: dict[int, Mapping[str, Any]] = {}
 
     def open(self, fresh: Sequence[tuple[int, Start]], done: dict[int, Episode]) -> None:
         for index, start in fresh:
             self.games[index] = Game(self._environment(), start)
-        resets = self._at_once([partial(_reset, self.games[index]) for index, _ in fresh])
+        resets = for_each(_reset, [self.games[index] for index, _ in fresh])
         for (index, _), (turn, info, error) in zip(fresh, resets, strict=True):
             game = self.games[index]
             self._info[index] = info
@@ -126,17 +140,15 @@ class _Table:
         replies = self.agent.act([game for _, game in running])
         acting = []
         for (index, game), reply in zip(running, replies, strict=True):
+            if reply.info is not None:
+                self._agent_info[index] = reply.info
             if reply.error is not None:
                 self._end(index, done, error=f"agent: {reply.error}")
             else:
                 acting.append((index, game, reply))
-        steps = self._at_once([partial(_step, game, reply) for _, game, reply in acting])
+        steps = for_each(_step, [game for _, game, _ in acting], [reply for _, _, reply in acting])
         for (index, game, _), step in zip(acting, steps, strict=True):
             self._take(index, game, step, done)
-
-    def _at_once(self, calls: Sequence[Callable[[], Any]]) -> list[Any]:
-        env = next((game.env for game in self.games.values()), None)
-        return side_by_side(calls) if env is not None and is_remote(env) else [call() for call in calls]
 
     def _take(self, index: int, game: Game, step: "_Step", done: dict[int, Episode]) -> None:
         game.turns += step.turns
@@ -166,10 +178,12 @@ class _Table:
             seed=game.start.seed,
             options=jsonable(game.start.options),
             agent=self.agent.name,
-            outcome=jsonable(self._info.pop(index)),
+            outcome=jsonable({**self._info.pop(index), **self._agent_info.pop(index, {})}),
             error=None if error is None else storable(error),
             tokenizer=self.agent.tokenizer,
         )
+        if self._finished is not None:
+            self._finished(index, done[index])
 
     def close(self) -> None:
         for env in [*self._idle, *(game.env for game in self.games.values())]:
@@ -204,6 +218,13 @@ def _step(game: Game, reply: Reply) -> _Step:
         return _Step((action,), {}, error=f"environment: {described(error)}")
 
 
+def for_each(call: Callable[..., Any], games: Sequence[Game], *more: Sequence[Any]) -> list[Any]:
+    """Return what `call` makes of each game (and what goes with it), side by side where games wait for something
+    outside."""
+    calls = [partial(call, *given) for given in zip(games, *more, strict=True)]
+    return side_by_side(calls) if games and is_remote(games[0].env) else [each() for each in calls]
+
+
 def side_by_side(calls: Sequence[Callable[[], Any]]) -> list[Any]:
     """Make all calls at the same time, each in a thread, and return their results in order.
 
@@ -231,7 +252,7 @@ def side_by_side(calls: Sequence[Callable[[], Any]]) -> list[Any]:
     return [result for result, _ in outcomes]
 
 
-def described(error: Exception) -> str:
+def described(error: BaseException) -> str:
     """Return an exception as one short line."""
     return f"{type(error).__name__}: {error}".rstrip(": ").partition("\n")[0][:500]
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -73,7 +73,7 @@ class EpisodeWriter:
             first.agent,
         ):
             raise ValueError("a file holds the episodes of one agent in one game")
-        row = _to_row(episode)
+        row = to_row(episode)
         self._digest.update(_canonical(row))
         self.tally.add(episode)
         self._rows.append(row)
@@ -146,7 +146,7 @@ def iterate_episodes(path: str | Path) -> Iterator[Episode]:
             for row in batch.to_pylist():
                 digest.update(_canonical(row))
                 try:
-                    episode = _from_row(row, metadata)
+                    episode = from_row(row, metadata.env_id, metadata.env_kwargs, metadata.agent)
                 except (ValueError, TypeError) as error:
                     raise UsageError(f"{path} was changed after it was written: {error}") from error
                 yield episode
@@ -187,7 +187,8 @@ def _metadata(path: Path, file: pq.ParquetFile) -> Metadata:
         raise UsageError(f"{path} has damaged metadata: {error!r}") from error
 
 
-def _to_row(episode: Episode) -> dict[str, Any]:
+def to_row(episode: Episode) -> dict[str, Any]:
+    """Return an episode as the values of the columns, all of which JSON can hold; game and agent are not among them."""
     turns = episode.turns
     sampled = any(turn.token_ids is not None for turn in turns)
     return {
@@ -207,7 +208,8 @@ def _to_row(episode: Episode) -> dict[str, Any]:
     }
 
 
-def _from_row(row: dict[str, Any], metadata: Metadata) -> Episode:
+def from_row(row: Mapping[str, Any], env_id: str, env_kwargs: Mapping[str, Any], agent: str) -> Episode:
+    """Return the episode of what `to_row` made of it; raises ValueError or TypeError for what cannot be one."""
     nothing = [None] * len(row["texts"])
     written = zip(row["texts"], row["by_agent"], row["rewards"], row["invalid"], strict=True)
     sampled = zip(row["token_ids"] or nothing, row["logprobs"] or nothing, strict=True)
@@ -219,9 +221,9 @@ def _from_row(row: dict[str, Any], metadata: Metadata) -> Episode:
         turns=tuple(turns),
         terminated=row["terminated"],
         truncated=row["truncated"],
-        env_id=metadata.env_id,
-        env_kwargs=metadata.env_kwargs,
-        agent=metadata.agent,
+        env_id=env_id,
+        env_kwargs=env_kwargs,
+        agent=agent,
         seed=row["seed"],
         options=json.loads(row["options"]),
         outcome=json.loads(row["outcome"]),

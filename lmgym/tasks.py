@@ -1,6 +1,6 @@
 """What people read: the list of games, results of evaluations, a game as it was played."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from lmgym.env import contract, listed_choices, make_env
+from lmgym.env import contract, listed_choices, make_env, turn_limit
 from lmgym.episode import Episode
 from lmgym.evaluate import Evaluation
 
@@ -21,7 +21,13 @@ MIN_WIDTH = 120
 
 def list_tasks() -> list[dict[str, Any]]:
     """Return what is known of every registered game of lmgym, as plain values."""
-    return [_task(env_id) for env_id in sorted(gymnasium.registry) if env_id.startswith("lmgym/")]
+    return [_task(env_id) for env_id in game_ids()]
+
+
+def game_ids() -> list[str]:
+    """Return the ids of the games of lmgym, not of what else it registers."""
+    specs = gymnasium.registry.items()
+    return sorted(env_id for env_id, spec in specs if str(spec.entry_point).startswith("lmgym.envs."))
 
 
 def _task(env_id: str) -> dict[str, Any]:
@@ -31,7 +37,7 @@ def _task(env_id: str) -> dict[str, Any]:
     scale = rules.reference
     return {
         "id": env_id,
-        "max_turns": _turn_limit(env),
+        "max_turns": turn_limit(env),
         "history": rules.history,
         "data_episodes": rules.data_episodes,
         "evaluation_episodes": rules.evaluation_episodes,
@@ -40,11 +46,6 @@ def _task(env_id: str) -> dict[str, Any]:
         "data_turns": scale and scale.data_turns,
         **{name: None if scale is None else getattr(scale, name)._asdict() for name in ("min", "data", "best")},
     }
-
-
-def _turn_limit(env: gymnasium.Env) -> int | None:
-    registered = env.spec.max_episode_steps if env.spec else None
-    return registered or getattr(env.unwrapped, "max_turns", None)
 
 
 def print_tasks(tasks: Sequence[Mapping[str, Any]]) -> None:
@@ -109,6 +110,18 @@ def print_evaluations(results: Sequence[Evaluation], title: str | None = None) -
     for result in results:
         if result.errors:
             console.print(f"{result.agent}: {result.errors} games failed, the first with {result.first_error}")
+        for who, spent in _bills(result):
+            console.print(f"{who}: {spent}", highlight=False)
+
+
+def _bills(result: Evaluation) -> Iterator[tuple[str, str]]:
+    """Yield what language models did in these games, the agent and the other side apart."""
+    for who in ("agent", "oracle"):
+        calls, prompt, reply, cost = (
+            result.usage.get(f"{who}_{name}", 0) for name in ("calls", "prompt_tokens", "completion_tokens", "cost")
+        )
+        if calls:
+            yield who, f"{calls:,} calls, {prompt:,} tokens of prompt and {reply:,} of answer, cost {cost:.4f}"
 
 
 def print_trials(trials: "Sequence[Trial]") -> None:
@@ -139,7 +152,7 @@ def print_rules(env_id: str, env_kwargs: Mapping[str, Any], seed: int) -> None:
     env = make_env(env_id, env_kwargs)
     env.reset(seed=seed)
     listed = listed_choices(env)
-    limit = _turn_limit(env)
+    limit = turn_limit(env)
     env.close()
     print(f"{env_id}{f', {limit} turns at most' if limit else ''}; end with Ctrl-D")
     if listed:

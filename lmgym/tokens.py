@@ -15,10 +15,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from torch.nn import functional
 from transformers import PreTrainedTokenizerBase
 
 from lmgym.episode import Episode, Turn
 from lmgym.errors import UsageError
+from lmgym.view import View, Window
 
 
 class Codec:
@@ -73,73 +75,6 @@ class Codec:
             ids = ids[:-1]
         text = self.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
         return text.split("\n", 1)[0]
-
-
-@dataclass(frozen=True)
-class View:
-    """How much of a conversation a policy sees: turns (None: all that fit), tokens, and tokens of one reply."""
-
-    max_turns: int | None
-    max_tokens: int
-    max_reply_tokens: int
-
-    @classmethod
-    def of(cls, history: int | None, max_reply_chars: int, max_tokens: int) -> "View":
-        """Translate what a game declares. Of `history` pieces the last is an observation, so that an even
-        number begins with an action, which is left out. A token is a character or more; only byte-level
-        tokenizers need several for a character beyond ASCII."""
-        turns = None if history is None else (history + 1) // 2
-        reply = min(max_reply_chars + 1, max_tokens // 2)
-        return cls(max_turns=turns, max_tokens=max_tokens, max_reply_tokens=reply)
-
-    @property
-    def max_observation_tokens(self) -> int:
-        """What fits beside a reply; of a longer observation only the end is seen."""
-        return self.max_tokens - self.max_reply_tokens
-
-
-class Window:
-    """Which turns are in view, told turn by turn; training and play ask the same object.
-
-    When a new observation does not fit, whole turns are dropped from the oldest until half of the turns and
-    half of the tokens are free again. Dropping one turn at a time would change the position of every token in
-    every turn, so that nothing computed for the last turn would serve the next.
-
-    >>> window = Window(View(max_turns=4, max_tokens=100, max_reply_tokens=5))
-    >>> starts = []
-    >>> for _ in range(8):
-    ...     starts.append(window.observe(3)); window.act(2)
-    >>> starts
-    [0, 0, 0, 0, 3, 3, 3, 6]
-    """
-
-    def __init__(self, view: View) -> None:
-        self._view = view
-        self._turns: list[int] = []  # tokens of each turn
-        self._tokens = 0  # tokens in view
-        self.start = 0
-
-    def observe(self, num_tokens: int) -> int:
-        """Hear of a new observation; return the first turn in view while it is answered."""
-        view = self._view
-        self._turns.append(num_tokens)
-        self._tokens += num_tokens
-        if self._overflows(view.max_turns, view.max_tokens):
-            turns = None if view.max_turns is None else (view.max_turns + 1) // 2
-            last = len(self._turns) - 1
-            while self.start < last and self._overflows(turns, view.max_tokens // 2):
-                self._tokens -= self._turns[self.start]
-                self.start += 1
-        return self.start
-
-    def _overflows(self, turns: int | None, tokens: int) -> bool:
-        too_many = turns is not None and len(self._turns) - self.start > turns
-        return too_many or self._tokens + self._view.max_reply_tokens > tokens
-
-    def act(self, num_tokens: int) -> None:
-        """Hear of the action that answered."""
-        self._turns[-1] += num_tokens
-        self._tokens += num_tokens
 
 
 class TokenRow(NamedTuple):
@@ -258,13 +193,60 @@ class TokenBatch:
         """Return the batch on a device."""
         return self._each(lambda tensor: tensor.to(device))
 
-    def part(self, rows: slice) -> "TokenBatch":
+    def distinct(self) -> "Distinct":
+        """Return the rows that differ in their tokens or in which of them are learned."""
+        first, rows = distinct_rows(2 * self.ids + self.action_mask)
+        batch = self.part(first)
+        numbers = batch.action_mask.flatten().cumsum(0).view_as(batch.ids) - 1
+        return Distinct(batch, rows, numbers[rows][self.action_mask])
+
+    def part(self, rows: slice | torch.Tensor) -> "TokenBatch":
         """Return some of the rows."""
         return self._each(lambda tensor: tensor[rows])
 
     def _each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> "TokenBatch":
         changed: dict[str, Any] = {name: change(value) for name, value in vars(self).items() if torch.is_tensor(value)}
         return replace(self, **changed, columns={name: change(value) for name, value in self.columns.items()})
+
+
+class Distinct(NamedTuple):
+    """What differs in a batch. batch: its distinct rows; rows [B]: which of these each row of the whole batch equals;
+    actions [N]: which of their action tokens each action token of the whole batch is."""
+
+    batch: TokenBatch
+    rows: torch.Tensor
+    actions: torch.Tensor
+
+
+# Odd, and random in its bits.
+ROW_FACTOR = 0x5851F42D4C957F2D
+
+
+def distinct_rows(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return where rows [B, T] of integers first occur [D], and which of these occurrences each row equals [B].
+
+    Where all differ, they stay in their order.
+
+    >>> distinct_rows(torch.tensor([[5, 1], [5, 1]]))
+    (tensor([0]), tensor([0, 0]))
+    """
+    everyone = torch.arange(len(rows), device=rows.device)
+    # Many times faster than sorting whole rows: a number for each row, wrapping around at 64 bits.
+    factors = torch.full(rows.shape[1:], ROW_FACTOR, dtype=torch.int64, device=rows.device).cumprod(0)
+    numbers, where = (rows * factors).sum(dim=1).unique(return_inverse=True)
+    first = torch.full_like(numbers, len(rows)).scatter_reduce_(0, where, everyone, "amin")
+    # Two rows may have one number by chance; then nothing is saved, and nothing wrong.
+    if len(first) == len(rows) or not torch.equal(rows[first][where], rows):
+        return everyone, everyone
+    return first, where
+
+
+def repeated(values: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
+    """Return values [D, ...] at places [B]. Unlike those of an index, the gradients of a place that is named several
+    times are summed in one order, on several threads and on a GPU too, so that the same command gives the same
+    numbers."""
+    found = functional.embedding(where, values.reshape(len(values), -1))
+    return found.view(len(where), *values.shape[1:])
 
 
 class TokenDataset:

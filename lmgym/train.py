@@ -155,7 +155,7 @@ class Learner:
             raise UsageError(f"training by {self.accelerator.distributed_type.value} is not supported; DDP is")
         self._run, self._config, self.module = run, config, module
         optimizer = torch.optim.AdamW(
-            learned, lr=config.learning_rate, betas=(0.9, 0.95), weight_decay=config.weight_decay
+            learned, lr=config.learning_rate, betas=(0.9, 0.95), weight_decay=config.weight_decay, fused=True
         )
         module.to(self.accelerator.device)
         self.state = load_checkpoint(run.folder, module, optimizer)

@@ -1,16 +1,24 @@
 """What tests talk to: a server that misbehaves as it is told, and a chat model small enough to build on the spot."""
 
+import importlib.util
 import json
+import os
+import signal
 import socket
 import struct
+import subprocess
+import sys
 import threading
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import pytest
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -133,11 +141,13 @@ def build_chat_model(
     spare: int = 0,
     absolute_positions: bool = False,
     max_positions: int = 256,
+    newline: bool = False,
 ) -> Path:
-    """Save a chat model with random weights, whose tokens are characters; some embeddings may have no token."""
+    """Save a chat model with random weights, whose tokens are characters; some embeddings may have no token, and
+    a newline is a token only where it is asked for."""
     import torch
 
-    tokens = ["<pad>", "</s>", "<unk>", *LETTERS]
+    tokens = ["<pad>", "</s>", "<unk>", *LETTERS, *(["\n"] if newline else [])]
     tokenizer = Tokenizer(models.WordLevel({token: index for index, token in enumerate(tokens)}, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
     tokenizer.decoder = decoders.Fuse()
@@ -177,3 +187,40 @@ def _gpt2(config: LlamaConfig) -> GPT2Config:
         eos_token_id=1,
         pad_token_id=0,
     )
+
+
+@contextmanager
+def transformers_serve(folder: Path) -> Iterator[str]:
+    """`transformers serve` with the model in a folder; skips the test where a package is missing."""
+    missing = [name for name in ("fastapi", "uvicorn", "openai") if importlib.util.find_spec(name) is None]
+    if missing:
+        pytest.skip(f"`transformers serve` needs {', '.join(missing)}")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "transformers.cli.transformers", "serve", str(folder)]
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    log = folder / "serve.log"
+    with log.open("wb") as file:
+        server = subprocess.Popen(
+            [*command, "--host", "127.0.0.1", "--port", str(port), "--device", "cpu"],
+            env=environment, stdout=file, stderr=file, start_new_session=True,
+        )  # fmt: skip
+    try:
+        _wait_for(f"http://127.0.0.1:{port}/health", server, log)
+        yield f"http://127.0.0.1:{port}/v1"
+    finally:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
+
+
+def _wait_for(url: str, server: "subprocess.Popen[bytes]", log: Path) -> None:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    for _ in range(600):
+        assert server.poll() is None, log.read_text()
+        try:
+            with opener.open(url, timeout=5):
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.2)
+    pytest.fail(f"the server did not come up: {log.read_text()}")

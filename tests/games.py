@@ -7,7 +7,7 @@ from typing import Any
 import gymnasium
 from gymnasium import spaces
 
-from lmgym.env import AnyText, TextEnv
+from lmgym.env import AnyText, TextEnv, require_options
 from lmgym.oracle import OracleError, OtherSide, load_oracle
 from lmgym.scores import Reference, Score
 
@@ -185,6 +185,37 @@ class Waiting(Echo):
             self.company.wait(10)
 
 
+class Held(Echo):
+    """Does not answer `hold` before it is let go, and has a map."""
+
+    metadata = {"render_modes": ["ansi"], "render_fps": 4}  # noqa: RUF012
+    entered = threading.Event()
+    let_go = threading.Event()
+
+    def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
+        if action == "hold":
+            self.entered.set()
+            self.let_go.wait(10)
+        return super().step(action)
+
+    def render(self) -> str:
+        return f"[{self._shown}]"
+
+
+class Rude(Echo):
+    """Ends the process on `exit`, gives a reward beyond JSON on `more`, and knows the option `colour`."""
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
+        require_options(options, ("colour",), "the rude game")
+        return super().reset(seed=seed)
+
+    def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
+        if action == "exit":
+            raise SystemExit(3)
+        observation, reward, terminated, truncated, info = super().step(action)
+        return observation, float("inf") if action == "more" else reward, terminated, truncated, info
+
+
 class FailingFarAway(Failing):
     """Breaks down as `Failing` does, and waits for something outside."""
 
@@ -240,8 +271,15 @@ class Boastful(Parley):
         return {"answered": float("nan")}
 
 
+class Mumbling(Echo):
+    """Has nothing to say when it is asked for its rules."""
+
+    def prompt(self) -> str:
+        return " "
+
+
 TINY = (Echo, Moody, BothFlags, GlobalChance, Leaky, Fragile, NarrowSpace, HashOrder, Failing)
-for game in (*TINY, Waiting, FailingFarAway, Parley, Boastful):
+for game in (*TINY, Waiting, Held, Rude, FailingFarAway, Parley, Boastful, Mumbling):
     gymnasium.register(f"test/{game.__name__}-v0", entry_point=f"tests.games:{game.__name__}", max_episode_steps=10)
 gymnasium.register("test/Mirror-v0", entry_point="tests.games:Mirror", max_episode_steps=5)
 gymnasium.register("test/Loose-v0", entry_point="tests.games:Echo", order_enforce=False)

@@ -1,15 +1,9 @@
 """Chat models against servers that work, servers that do not, and a local model; never beyond loopback."""
 
-import importlib.util
 import os
-import signal
-import socket
 import subprocess
 import sys
 import threading
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -50,6 +44,7 @@ from tests.chats import (
     sends,
     serving,
     stops_halfway,
+    transformers_serve,
 )
 
 HELLO = [{"role": "system", "content": "The answer is yes."}, {"role": "user", "content": "Is it red?"}]
@@ -628,38 +623,8 @@ def test_a_template_without_system_messages(folder: Path, tmp_path: Path) -> Non
 @pytest.fixture(scope="module")
 def real_server(folder: Path) -> Iterator[str]:
     """`transformers serve` with the tiny model."""
-    missing = [name for name in ("fastapi", "uvicorn", "openai") if importlib.util.find_spec(name) is None]
-    if missing:
-        pytest.skip(f"`transformers serve` needs {', '.join(missing)}")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "transformers.cli.transformers", "serve", str(folder)]
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-    log = folder / "serve.log"
-    with log.open("wb") as file:
-        server = subprocess.Popen(
-            [*command, "--host", "127.0.0.1", "--port", str(port), "--device", "cpu"],
-            env=environment, stdout=file, stderr=file, start_new_session=True,
-        )  # fmt: skip
-    try:
-        _wait_for(f"http://127.0.0.1:{port}/health", server, log)
-        yield f"http://127.0.0.1:{port}/v1"
-    finally:
-        os.killpg(server.pid, signal.SIGKILL)
-        server.wait()
-
-
-def _wait_for(url: str, server: "subprocess.Popen[bytes]", log: Path) -> None:
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    for _ in range(600):
-        assert server.poll() is None, log.read_text()
-        try:
-            with opener.open(url, timeout=5):
-                return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.2)
-    pytest.fail(f"the server did not come up: {log.read_text()}")
+    with transformers_serve(folder) as url:
+        yield url
 
 
 @pytest.mark.slow

@@ -10,9 +10,9 @@ import lmgym  # noqa: F401 (registers the games)
 from lmgym.check import RULES, check, odd_actions
 from lmgym.env import AnyText, contract, fidelity, listed_choices, make_env
 from lmgym.errors import UsageError
-from lmgym.tasks import list_tasks
+from lmgym.tasks import game_ids, list_tasks
 
-OURS = sorted(env_id for env_id in gymnasium.registry if env_id.startswith("lmgym/"))
+OURS = game_ids()
 
 
 @pytest.mark.parametrize("env_id", OURS)
@@ -32,6 +32,7 @@ def test_every_game_keeps_every_rule(env_id: str) -> None:
         ("Loose", "step before reset raises", "raises nothing"),
         ("Foreign", "every string is an action", "AnyText"),
         ("Boastful", "declarations make sense", "fidelity() says nan of 'answered'"),
+        ("Mumbling", "declarations make sense", "prompt() returns ' '; it is a text, or None"),
     ],
 )
 def test_the_check_names_what_is_broken(game: str, rule: str, problem: str) -> None:

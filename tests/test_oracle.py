@@ -80,8 +80,8 @@ def test_the_temperature_is_the_games_unless_the_spec_says_another(
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ("?temperatur=1", "unknown option of an oracle 'temperatur'; did you mean 'temperature'?"),
-        ("?", "unknown option of an oracle ''"),
+        ("?temperatur=1", "unknown option of a model 'temperatur'; did you mean 'temperature'?"),
+        ("?", "unknown option of a model ''"),
         ("?temperature=-1", "a temperature is 0 .* not '-1'"),
         ("?temperature=nan", "not 'nan'"),
         ("?temperature=inf", "not 'inf'"),

@@ -38,7 +38,7 @@ def test_the_wheel_imports_everything(root: Path, tmp_path: Path) -> None:
     done = subprocess.run([str(python), "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == str(site / "lmgym" / "__init__.py")
-    data = [path for path in (root / "envs" / "data").iterdir() if path.suffix in (".csv", ".json", ".txt")]
+    data = [path for path in (root / "envs" / "data").rglob("*") if path.suffix in (".csv", ".json", ".txt")]
     for pattern in ("*.json", "*.toml", "site_assets/*"):
         data += sorted((root / "leaderboard").glob(pattern))
     for path in data:

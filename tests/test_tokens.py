@@ -11,7 +11,7 @@ from lmgym.env import contract, make_env
 from lmgym.episode import Episode, Turn
 from lmgym.errors import UsageError
 from lmgym.evaluate import collect
-from lmgym.tokens import Codec, TokenDataset, View, Window, encode_episode
+from lmgym.tokens import ROW_FACTOR, Codec, TokenDataset, View, Window, distinct_rows, encode_episode, repeated
 from lmgym.vocabulary import BOUNDARIES, build_tokenizer
 
 TEXTS = ["the goal is at 8, 6.", "walls to your left", "move up", "move down", "", "ok"]
@@ -196,3 +196,73 @@ def test_a_batch_is_its_rows_filled_on_the_right(env_id: str) -> None:
     assert batch.part(slice(1, 3)).num_actions == batch.num_actions
     with_actions = [index for index, row in enumerate(rows) if any(row.action_mask)]
     assert data.rows_with_actions().tolist() == with_actions
+
+
+def test_rows_that_differ_and_which_of_them_each_row_is() -> None:
+    rows = torch.randint(3, (200, 4), generator=torch.Generator().manual_seed(0))
+    first, where = distinct_rows(rows)
+    texts = [tuple(row) for row in rows.tolist()]
+    assert sorted(first.tolist()) == sorted({text: texts.index(text) for text in texts}.values())
+    assert len(first) < 81 + 1
+    assert [texts[first[place]] for place in where] == texts
+    apart, places = distinct_rows(rows[first])
+    assert apart.tolist() == places.tolist() == list(range(len(first)))
+    assert [len(found) for found in distinct_rows(rows[:0])] == [0, 0]
+
+
+def test_rows_that_share_a_number_by_chance_are_still_told_apart() -> None:
+    """The number of both kinds of rows is the square of the factor."""
+    rows = torch.tensor([[ROW_FACTOR, 0], [0, 1], [0, 1]])
+    for found in distinct_rows(rows):
+        assert found.tolist() == [0, 1, 2]
+
+
+def test_what_differs_in_a_batch_says_all_of_it() -> None:
+    encoder = codec("char")
+    episodes = [conversation([(1, 2), (2, 1), (1, 2)], terminated=bool(index % 2)) for index in range(6)]
+    episodes += [conversation([(2, 2), (1, 2)])]
+    data = TokenDataset(episodes, encoder, View(max_turns=1, max_tokens=100, max_reply_tokens=10))
+    batch = data.batch(np.arange(len(data)))
+    seen = batch.distinct()
+    texts = {
+        (tuple(ids), tuple(mask)) for ids, mask in zip(batch.ids.tolist(), batch.action_mask.tolist(), strict=True)
+    }
+    assert len(seen.batch.ids) == len(texts) < len(batch.ids)
+    assert torch.equal(seen.batch.ids[seen.rows], batch.ids)
+    assert torch.equal(seen.batch.action_mask[seen.rows], batch.action_mask)
+    # Which action token of the distinct rows each one is: by row and place.
+    numbers = {tuple(place): number for number, place in enumerate(seen.batch.action_mask.nonzero().tolist())}
+    expected = [numbers[int(seen.rows[row]), place] for row, place in batch.action_mask.nonzero().tolist()]
+    assert seen.actions.tolist() == expected
+    assert seen.batch.num_actions == batch.num_actions
+
+
+def test_rows_of_which_other_tokens_are_learned_differ() -> None:
+    data = TokenDataset([conversation([(1, 1)])] * 2, codec("char"), View(1, 100, 10))
+    batch = data.batch([0, 1])
+    assert len(batch.distinct().batch.ids) == 1
+    batch.action_mask[1, -1] = False
+    assert len(batch.distinct().batch.ids) == 2
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (2, 64)])
+def test_gradients_of_repeated_values_are_summed_in_one_order(shape: tuple[int, ...]) -> None:
+    """With several threads and sizes at which an index would use them."""
+    generator = torch.Generator().manual_seed(0)
+    values = torch.randn(5, *shape, generator=generator, requires_grad=True)
+    where = torch.randint(5, (4000,), generator=generator)
+    weights = torch.randn(4000, *shape, generator=generator)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    found = []
+    for _ in range(5):
+        values.grad = None
+        taken = repeated(values, where)
+        (taken * weights).sum().backward()
+        assert values.grad is not None
+        found.append(values.grad.clone())
+    torch.set_num_threads(threads)
+    assert torch.equal(taken, values[where])
+    assert all(torch.equal(found[0], other) for other in found)
+    expected = torch.stack([weights[where == place].sum(dim=0) for place in range(5)])
+    torch.testing.assert_close(found[0], expected, rtol=1e-3, atol=1e-3)

@@ -10,13 +10,17 @@ import pytest
 import torch
 from torch.nn import functional
 
+from lmgym.agents import load_agent
 from lmgym.algorithms import ilql, mc_returns
-from lmgym.critic import Critic, CriticConfig, CriticShape, Head
+from lmgym.critic import TRUNKS, Critic, CriticConfig, CriticShape, Head
 from lmgym.episode import Episode, Turn
+from lmgym.evaluate import collect
 from lmgym.losses import ends_turn, expectile, next_values
+from lmgym.policy import Policy
 from lmgym.targets import DiscountConfig, add_scaled_returns, chains, discounts, returns_to_go
 from lmgym.tokens import Codec, TokenBatch, TokenDataset, View
 from lmgym.vocabulary import build_tokenizer
+from tests.games import ECHO
 
 LETTERS = "abcdefgh"
 
@@ -296,6 +300,93 @@ def test_tokens_of_the_environment_have_no_gradient(letters: Codec, method: str)
     assert torch.equal(moved, before)
 
 
+@pytest.mark.parametrize("trunk", TRUNKS)
+@pytest.mark.parametrize("method", ["mc_returns", "ilql"])
+def test_reading_equal_rows_once_changes_nothing_that_is_learned(
+    method: str, trunk: str, tiny_policy: Callable[..., Policy], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Loss, metrics and gradients are those of a reading of every row, of which it takes several times as many."""
+    policy = tiny_policy(ECHO)
+    episodes = list(collect(load_agent("behaviour", ECHO), ECHO, episodes=20))
+    data = TokenDataset(episodes, policy.codec, View(1, 1000, 10))
+    scale, returns = add_scaled_returns(data, DiscountConfig())
+    batch = data.batch(np.arange(len(data)))
+    assert (batch.next_lengths > 0).any()
+    critic = Critic.seeded(
+        policy.lm, CriticShape(trunk, num_q=1 if method == "mc_returns" else 2, has_v=True), returns, 0
+    )
+    for head in (*critic.q, critic.v):
+        assert isinstance(head, Head)
+        torch.nn.init.normal_(head.outer.weight)
+    if method == "ilql":
+        networks: torch.nn.Module = ilql.Networks(policy, critic)
+        bounds = (float(returns.min()), float(returns.max()))
+        loss: Any = partial(ilql.loss, config=ilql.Config(), scale=scale, bounds=bounds)
+    else:
+        networks, loss = mc_returns.Networks(policy, critic), partial(mc_returns.loss, config=mc_returns.Config())
+    num_read: list[int] = []
+    for module in (policy.lm.base_model, critic.trunk):
+        if module is not None:
+            module.register_forward_pre_hook(
+                lambda _, __, given: num_read.append(len(given["input_ids"])), with_kwargs=True
+            )
+
+    def learned() -> tuple[dict[str, torch.Tensor], int]:
+        networks.zero_grad()
+        num_read.clear()
+        value, metrics = loss(batch, networks(batch))
+        value.backward()
+        gradients = {name: p.grad.clone() for name, p in networks.named_parameters() if p.grad is not None}
+        return {**gradients, **{name: metric.detach() for name, metric in metrics.items()}}, sum(num_read)
+
+    once, few = learned()
+    for place in ("critic", "tokens"):
+        monkeypatch.setattr(f"lmgym.{place}.distinct_rows", lambda rows: (torch.arange(len(rows)),) * 2)
+    each, many = learned()
+    assert few < many / 3
+    assert once.keys() == each.keys()
+    for name, value in each.items():
+        torch.testing.assert_close(once[name], value, rtol=1e-3, atol=1e-5)
+
+
+def test_values_regress_before_they_bootstrap(letters: Codec) -> None:
+    """Until then nothing is read for bootstrapping, and the returns of the data are the targets of both."""
+    size = len(letters.tokenizer)
+    policy = policy_of(Memoryless(size), size, 8)
+    networks = ilql.Networks(policy, Critic(policy.lm, CriticShape("own", num_q=2, has_v=True)), regression_steps=2)
+    batch = two_turns(letters)
+    config = ilql.Config(cql_weight=0.0)
+    for _ in range(2):
+        outputs = networks(batch)
+        assert outputs.next_v is None
+        assert outputs.slow_q is None
+        _, metrics = ilql.loss(batch, outputs, config, scale=1.0, bounds=(-10.0, 5.0))
+        # All values are 0, the returns are .5, .5, .5 and 3.
+        assert metrics["q_loss"].item() == pytest.approx((3 * 0.5**2 + 3.0**2) / 4)
+        assert metrics["v_loss"].item() == pytest.approx(0.25 * (3 * 0.5**2 + 3.0**2) / 4)
+        networks.follow(0.5)
+    outputs = networks(batch)
+    assert outputs.next_v is not None
+    assert outputs.slow_q is not None
+
+
+def test_the_slow_networks_go_a_share_of_the_way(letters: Codec) -> None:
+    size = len(letters.tokenizer)
+    policy = policy_of(Memoryless(size), size, 8)
+    networks = ilql.Networks(policy, Critic(policy.lm, CriticShape("shared", num_q=2, has_v=True)))
+    pairs = [(networks.slow_critic, networks.critic), (networks.slow_lm, policy.lm)]
+    expected = []
+    for slow, trained in pairs:
+        assert slow is not None
+        for follower, leader in zip(slow.parameters(), trained.parameters(), strict=True):
+            torch.nn.init.normal_(leader)
+            expected.append(0.75 * follower + 0.25 * leader)
+    networks.follow(0.25)
+    moved = [follower for slow, _ in pairs if slow is not None for follower in slow.parameters()]
+    for follower, value in zip(moved, expected, strict=True):
+        torch.testing.assert_close(follower, value)
+
+
 def test_heads_at_chosen_outputs_equal_whole_heads() -> None:
     torch.manual_seed(0)
     head, hidden, chosen = Head(8, 30, 0.5), torch.randn(20, 8), torch.randint(30, (20,))
@@ -304,7 +395,7 @@ def test_heads_at_chosen_outputs_equal_whole_heads() -> None:
     torch.testing.assert_close(head.at(hidden, chosen), head(hidden).gather(1, chosen[:, None])[:, 0])
 
 
-def test_cross_entropy_in_chunks_is_that_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_values_among_all_in_chunks_are_those_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     head, chosen = Head(8, 30), torch.randint(30, (20,))
     torch.nn.init.normal_(head.outer.weight)
@@ -313,14 +404,14 @@ def test_cross_entropy_in_chunks_is_that_of_the_whole(monkeypatch: pytest.Monkey
         monkeypatch.setattr("lmgym.critic.CHUNK_ENTRIES", entries)
         hidden = torch.randn(20, 8, generator=torch.Generator().manual_seed(1)).requires_grad_()
         head.zero_grad()
-        value = head.cross_entropy(hidden, chosen)
-        value.backward()
+        values, losses = head.among_all(hidden, chosen)
+        (values.square().sum() + losses.sum()).backward()
         assert hidden.grad is not None
         assert head.outer.weight.grad is not None
-        found[entries] = (value.detach(), hidden.grad, head.outer.weight.grad.clone())
+        found[entries] = (values.detach(), losses.detach(), hidden.grad, head.outer.weight.grad.clone())
     torch.testing.assert_close(*found.values())
-    expected = functional.cross_entropy(head(hidden), chosen, reduction="sum")
-    torch.testing.assert_close(value, expected)
+    torch.testing.assert_close(values, head.at(hidden, chosen))
+    torch.testing.assert_close(losses, -head(hidden).log_softmax(dim=-1)[torch.arange(20), chosen])
 
 
 class Prefixes(torch.nn.Module):
