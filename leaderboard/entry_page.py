@@ -22,7 +22,6 @@ def values_of(entry: Entry, scale: Reference | None) -> dict[str, Any]:
     """Return the values that the template needs of an entry; `scale` is None for a game without one."""
     recipe, returns = entry.recipe, entry.returns
     mean = Interval(*stats.summarise([returns], seed=SEED).mean[:3]) if returns.size else None
-    whole = entry.num_errors == 0 and scale is not None and mean is not None
     successes = entry.successes
     turns = [line.turns for line in entry.episodes if line.error is None]
     curve = figures.learning([entry.curve]) if entry.curve else None
@@ -31,7 +30,7 @@ def values_of(entry: Entry, scale: Reference | None) -> dict[str, Any]:
     return {
         "entry": entry,
         "mean": mean,
-        "score": Interval(*(scale.normalise(bound) for bound in mean)) if whole and scale and mean else None,
+        "score": Interval(*map(scale.normalise, mean)) if mean and scale and not entry.num_errors else None,
         "success": float(successes.mean()) if successes is not None and successes.size else None,
         "turns": sum(turns) / len(turns) if turns else None,
         "cost": list(_cost(recipe)),
@@ -78,7 +77,7 @@ def games_json(games: Sequence[Replay]) -> Markup:
         for game in games
     ]
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
-    return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))
+    return Markup(text.replace("<", "\\u003c"))  # no tag and no comment begins without it
 
 
 def _token(token: Sequence[Any]) -> list[Any]:

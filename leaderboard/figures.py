@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from lmgym.scores import Interval
 
@@ -299,13 +299,13 @@ def _group(kind: str, *parts: Markup) -> Markup:
 
 def _shape(tag: str, kind: str, **numbers: float) -> Markup:
     said = Markup(" ").join(Markup('{}="{}"').format(name, _coordinate(value)) for name, value in numbers.items())
-    return Markup("<{} class='{}' {}/>").format(Markup(tag), kind, said)
+    return Markup('<{} class="{}" {}/>').format(tag, kind, said)
 
 
 def _text(x: float, y: float, text: str, anchor: str, kind: str = "") -> Markup:
     of = Markup(' class="{}"').format(kind) if kind else Markup()
     return Markup('<text{} x="{}" y="{}" text-anchor="{}">{}</text>').format(
-        of, _coordinate(x), _coordinate(y), anchor, escape(text)
+        of, _coordinate(x), _coordinate(y), anchor, text
     )
 
 

@@ -193,7 +193,7 @@ def _score_plot(row: Row) -> Markup:
 
 
 def _score(scale: Reference, mean: Interval) -> Interval:
-    return Interval(*(scale.normalise(bound) for bound in mean))
+    return Interval(*map(scale.normalise, mean))
 
 
 def _published_score(row: Row, agent: str) -> float | None:

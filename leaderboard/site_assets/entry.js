@@ -91,9 +91,10 @@ class Player {
     this.find("act").hidden = !turn;
     this.find("said").replaceChildren(...(turn ? this.chips(turn) : []));
     this.find("told").textContent = turn && turn.chips.length ? "Point at a token, or move to it with Tab, for its numbers." : "";
-    for (const [name, off] of [["first", this.at === 0], ["back", this.at === 0], ["next", this.at === this.end], ["final", this.at === this.end]]) {
-      this.find(name).disabled = off;
-    }
+    // Not `disabled`, which would take the focus away from who steps by key.
+    const [start, stop] = [this.at === 0, this.at === Math.max(0, this.end)].map(String);
+    for (const name of ["first", "back"]) this.find(name).setAttribute("aria-disabled", start);
+    for (const name of ["next", "final"]) this.find(name).setAttribute("aria-disabled", stop);
     this.mark();
   }
 
@@ -112,7 +113,8 @@ class Player {
         button.style.setProperty("--much", String(chip.probability ?? 0));
       } else if (chip.advantage !== 0) {
         button.classList.add(chip.advantage > 0 ? "good" : "bad");
-        button.style.setProperty("--much", String(Math.abs(chip.advantage) / this.now.spread));
+        // The root, because one decisive token would leave all others pale.
+        button.style.setProperty("--much", Math.sqrt(Math.abs(chip.advantage) / this.now.spread).toFixed(3));
       }
       const tell = () => { this.find("told").textContent = told; };
       button.addEventListener("mouseenter", tell);
