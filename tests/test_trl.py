@@ -13,6 +13,7 @@ from lmgym.agents import load_agent
 from lmgym.env import AnyText, TextEnv, make_env
 from lmgym.evaluate import collect
 from lmgym.export import export
+from lmgym.prompts import prompt_of
 from lmgym.store import write_episodes
 from lmgym.tasks import list_tasks
 from tests.chats import TEMPLATE, build_chat_model
@@ -57,13 +58,13 @@ def tokenizer_of(folder: str) -> Any:
 
 
 def test_a_conversation_in_tokens_is_the_chat_of_the_game(chat_model: str) -> None:
-    from examples.trl_grpo.train import Conversation, rules
+    from examples.trl_grpo.train import Conversation
 
     tokenizer = tokenizer_of(chat_model)
     game, env = Conversation(FO, UMAZE, 5, tokenizer), make_env(FO, UMAZE)
     observation, _ = env.reset(seed=5)
-    messages = [{"role": "user", "content": f"{rules(env)}\n\n{observation}"}]
-    assert "move up" in rules(env)
+    messages = [{"role": "user", "content": f"{prompt_of(env)}\n\n{observation}"}]
+    assert "move up" in prompt_of(env)
     earned = 0.0
     for text, ended in (("move up", True), ("fly to the moon", False), ("move left", True)):
         observation, reward, *_ = env.step(text)

@@ -36,6 +36,9 @@ class GemGame(TextEnv):
                 reason = str(error).strip("* \n").partition("\n")[0]
                 raise UsageError(f"GEM cannot make {game} here: {reason}") from error
 
+    def prompt(self) -> str:
+        return "Play the game that you are told of. Answer with your next action, in the form that it asks for."
+
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
         super().reset(seed=seed, options=options)
         game_seed = int(self.np_random.integers(1 << 32))

@@ -44,6 +44,9 @@ class TextArenaGame(TextEnv):
         while isinstance(self._bare, textarena.Wrapper):
             self._bare = self._bare.env
 
+    def prompt(self) -> str:
+        return "Play the game that you are told of. Answer with your next action, in the form that it asks for."
+
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
         super().reset(seed=seed, options=options)
         game_seed = int(self.np_random.integers(1 << 32))

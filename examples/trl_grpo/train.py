@@ -6,7 +6,6 @@ chat in which the user's part is the game, and hands TRL the tokens as they were
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 import torch
@@ -14,8 +13,9 @@ import tyro
 from datasets import Dataset
 from trl import GRPOConfig, GRPOTrainer
 
-from lmgym.env import contract_of, listed_choices, make_env
+from lmgym.env import contract_of, make_env
 from lmgym.evaluate import evaluation_starts
+from lmgym.prompts import prompt_of
 from lmgym.seeds import Stream
 
 
@@ -31,7 +31,9 @@ class Conversation:
     def __init__(self, env_id: str, env_kwargs: Mapping[str, Any], seed: int, tokenizer: Any) -> None:
         self.env, self.tokenizer = make_env(env_id, env_kwargs), tokenizer
         observation, _ = self.env.reset(seed=seed)
-        self.prompt = self._rendered([{"role": "user", "content": f"{rules(self.env)}\n\n{observation}"}], reply=True)
+        self.prompt = self._rendered(
+            [{"role": "user", "content": f"{prompt_of(self.env)}\n\n{observation}"}], reply=True
+        )
         self.completion: list[int] = []
         self.by_model: list[int] = []
         self.total_reward, self.over = 0.0, False
@@ -64,12 +66,6 @@ class Conversation:
         if whole[:end] != told[:end]:
             raise ValueError("this chat template rewrites earlier messages, so a game cannot go on in tokens")
         return whole[end if ended else end - 1 :]
-
-
-def rules(env: Any) -> str:
-    """Return what the model is told before the game's own first words."""
-    known = ", ".join(islice(listed_choices(env) or env.action_space.examples, 12))
-    return "You play a game. Answer with your next action and nothing else" + (f", such as: {known}" if known else ".")
 
 
 @dataclass

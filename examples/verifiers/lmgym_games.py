@@ -5,15 +5,15 @@ PYTHONPATH=examples/verifiers vf-eval lmgym_games --env.taskset.game lmgym/Wordl
 
 import asyncio
 from collections.abc import Iterator
-from itertools import islice
 from typing import Any, Literal
 
 import verifiers.v1 as vf
 from openai import AsyncOpenAI
 from pydantic import Field
 
-from lmgym.env import contract_of, listed_choices, make_env
+from lmgym.env import contract_of, make_env
 from lmgym.evaluate import evaluation_starts
+from lmgym.prompts import prompt_of
 from lmgym.seeds import Stream
 
 __all__ = ["GameEnv", "GameTaskset", "ReplyHarness"]
@@ -63,9 +63,9 @@ class GameTaskset(vf.Taskset[GameTask, GameConfig]):
 def _rules(game: str, arguments: dict[str, Any]) -> str:
     env = make_env(game, arguments)
     env.reset(seed=0)
-    known = ", ".join(islice(listed_choices(env) or env.action_space.examples, 12))
+    told = prompt_of(env)
     env.close()
-    return "You play a game. Answer with your next action and nothing else" + (f", such as: {known}" if known else ".")
+    return told
 
 
 class GameEnvConfig(vf.EnvConfig):

@@ -1,1 +1,0 @@
-"""Examples: each folder stands for itself."""
