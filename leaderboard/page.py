@@ -51,7 +51,7 @@ def check(entries_dir: Path, out_dir: Path) -> list[str]:
     files = {out_dir / name: text for name, text in site(_entries(entries_dir)).items()}
     stale = [path for path, text in files.items() if not path.is_file() or path.read_bytes() != text.encode()]
     stale += [path for path in _pages(out_dir) if path not in files]
-    return sorted(str(path.relative_to(out_dir)) for path in stale)
+    return sorted(str(path) for path in stale)
 
 
 def site(entries: Sequence[Entry]) -> dict[str, str]:

@@ -1,10 +1,11 @@
 """The site of the leaderboard: what is in its files, and how it behaves in a browser."""
 
+import dataclasses
 import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -22,13 +23,18 @@ from lmgym.leaderboard.references import stored
 HOSTILE = "</script><script>document.title='hacked'</script><!-- <img src=x onerror=alert(1)> &amp; \"'"
 ODD = "tab\there, bell\x07, half \ud800, \u202eright to left\u202c, \U0001f600 and ünïcödé"
 SEEDS = (0, 1, 2)
+OWN = "my_pkg-Shop-v0/bc/seed-0"
 
 
 def recipe(task: str, agent: str, kind: str, seed: int, episodes: int, **other: Any) -> dict[str, Any]:
-    reference = stored()[task]
+    known = stored().get(task)
     return {
         "task": task,
-        "game": {"env_id": reference.env_id, "env_kwargs": {}, "fingerprint": reference.fingerprint},
+        "game": {
+            "env_id": known.env_id if known else "my_pkg:Shop-v0",
+            "env_kwargs": {},
+            "fingerprint": known.fingerprint if known else "of somebody's own game",
+        },
         "agent": agent,
         "kind": kind,
         "title": agent,
@@ -100,6 +106,8 @@ def entries(tmp_path_factory: pytest.TempPathFactory) -> Path:
         games=[replay("best", [-1.0, -2.0], weighed, text=HOSTILE), replay("worst", [-3.0], (), text=ODD)],
         recipe={"title": HOSTILE, "command": HOSTILE, "settings": {HOSTILE: {ODD: HOSTILE}}, "made": {"note": ODD}},
     )  # fmt: skip
+    failed = dataclasses.replace(line(0.0, 1), error="ValueError: sold out")
+    write_entry(folder / OWN, recipe("my_pkg-Shop-v0", "bc", "method", 0, 2), [line(3.0, 0), failed], [], None)
     return folder
 
 
@@ -156,22 +164,26 @@ def test_same_entries_give_the_same_bytes_and_check_names_what_is_stale(entries:
     mine, out = tmp_path / "entries", tmp_path / "site"
     for cell in ("FOMaze-v0/bc", "POMaze-v0/bc"):
         shutil.copytree(entries / cell, mine / cell)
-    assert "index.html" in check(mine, out)
+
+    def stale() -> list[str]:
+        return [str(Path(name).relative_to(out)) for name in check(mine, out)]
+
+    assert "index.html" in stale()
     written = page(mine, out)
-    assert check(mine, out) == []
+    assert stale() == []
     before = {path: path.read_bytes() for path in written}
     page(mine, out)
     assert before == {path: path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()}
 
     (out / "results/FOMaze-v0/bc/seed-1.html").write_text("edited")
     (out / "assets/style.css").unlink()
-    assert check(mine, out) == ["assets/style.css", "results/FOMaze-v0/bc/seed-1.html"]
+    assert stale() == ["assets/style.css", "results/FOMaze-v0/bc/seed-1.html"]
     page(mine, out)
     shutil.rmtree(mine / "POMaze-v0/bc/seed-2")
-    assert set(check(mine, out)) > {"index.html", "results/POMaze-v0/bc/seed-2.html"}
+    assert set(stale()) > {"index.html", "results/POMaze-v0/bc/seed-2.html"}
     page(mine, out)
     assert not (out / "results/POMaze-v0/bc/seed-2.html").exists()
-    assert check(mine, out) == []
+    assert stale() == []
 
 
 def test_what_cannot_be_a_site_is_said_and_leaves_nothing(entries: Path, tmp_path: Path) -> None:
@@ -199,7 +211,7 @@ def test_a_site_without_entries_says_so(tmp_path: Path) -> None:
 
 def test_pages_are_well_formed_and_link_to_what_is_there(site: Path) -> None:
     found = pages(site)
-    assert len(found) == 1 + 4 * len(SEEDS) + 2
+    assert len(found) == 1 + 4 * len(SEEDS) + 2 + 1
     assert (site / "index.html").stat().st_size < 1_000_000
     for name, its in found.items():
         assert its.found("html") == [{"lang": "en"}]
@@ -236,9 +248,8 @@ def test_nothing_is_fetched_and_nothing_of_a_game_is_run(site: Path) -> None:
             scripts = its.text_of("script")
             assert scripts == [(ASSETS / asset).read_text() for asset in ("theme.js", "index.js")]
         else:
-            assert kinds == [(f"../../../assets/{asset}", "") for asset in ("theme.js", "entry.js")] + [
-                ("", "application/json")
-            ]
+            data = [] if OWN in name else [("", "application/json")]
+            assert kinds == [(f"../../../assets/{asset}", "") for asset in ("theme.js", "entry.js")] + data
         assert "img" not in {tag for tag, _ in its.tags}
 
 
@@ -254,6 +265,14 @@ def test_texts_of_games_arrive_as_they_were(site: Path) -> None:
     assert HOSTILE in its.text_of("title")[0]
     games = json.loads(Structure((site / "results/FOMaze-v0/ilql/seed-0.html").read_text()).text_of("script")[-1])
     assert games[0]["turns"][0] == ["You see a wall. 0", "move 0", -1.0, 0, [["move", 0.9123, -5.432, -6], [" 0", 0.5, -7.5, -6.5], ["\n", 1, -6, -6]]]  # fmt: skip  # noqa: E501
+
+
+def test_an_entry_of_somebodys_own_game_has_a_page(site: Path) -> None:
+    assert f'href="results/{OWN}.html"' in (site / "index.html").read_text()
+    text = (site / f"results/{OWN}.html").read_text()
+    assert "1 failed" in text
+    assert "normalised score" not in text
+    assert "No game was recorded" in text
 
 
 def test_numbers_of_the_index(site: Path) -> None:
@@ -417,6 +436,12 @@ class Browser:
     def run(self, script: str) -> Any:
         return self.driver.execute_script(script)
 
+    def wait_for(self, true: Callable[[], bool]) -> None:
+        """Wait for what a page does in its own time. Raises after ten seconds."""
+        from selenium.webdriver.support.wait import WebDriverWait
+
+        WebDriverWait(self.driver, 10).until(lambda _: true())
+
     def column(self, number: int) -> list[str]:
         """The numbers that a reader sees in a column of the table that is shown, from top to bottom."""
         cells = self.all(f"section[data-suite=mini] .board tbody tr:not(.counts) > :nth-child({number})")
@@ -501,7 +526,7 @@ def test_switches_change_what_is_shown(browser: Browser, site: Path) -> None:
     assert not browser.one("[data-suite=mini] .board").is_displayed()
     # A link to a task of the other suite shows that suite.
     browser.run("location.hash = 'mini-FOMaze-v0'")
-    assert browser.one("#mini-FOMaze-v0").is_displayed()
+    browser.wait_for(browser.one("#mini-FOMaze-v0").is_displayed)
 
     browser.one("label[for=show-score]").click()
     browser.one("#turn").click()
@@ -570,7 +595,7 @@ def test_hostile_texts_are_shown_as_they_are(browser: Browser, site: Path) -> No
     assert chip.text == HOSTILE
     assert "likely" in chip.get_attribute("class")
     browser.one(".copy").click()
-    assert browser.one(".copy").text in ("Copied", "Selected")
+    browser.wait_for(lambda: browser.one(".copy").text in ("Copied", "Selected"))
     assert browser.one(".command pre").text == HOSTILE
     assert browser.driver.title.startswith(HOSTILE)
     assert browser.logs()[0] == []
