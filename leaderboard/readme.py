@@ -40,7 +40,8 @@ FOOT = """\
 - **¹** One training seed only: the interval covers the chance of games and nothing of training anew. Scripted players
   are not trained, and their intervals are always of games only.
 - **Bold** is the best trained or submitted agent of a row, **≈** marks those that cannot be told from it: the interval
-  of the difference contains 0. Nothing corrects for the number of comparisons. Scripted players do not compete.
+  of the difference contains 0. Nothing corrects for the number of comparisons. Scripted players do not compete:
+  experts may know what agents do not see (in PO Maze the position, which is worth more than 100).
 - *published* are the scores of LMRL-Gym ([arXiv 2311.18232](https://arxiv.org/abs/2311.18232), table 2): of another
   model, of one training each, without intervals, with settings chosen on the games that were reported. **†** This score
   cannot be recomputed from the return and the constants that were published with it; compare returns.
