@@ -61,7 +61,7 @@ class Config:
     """The value network."""
     lm: ModelConfig = field(default_factory=ModelConfig)
     """The language model of a clone that has yet to be trained."""
-    optim: OptimConfig = field(default_factory=lambda: OptimConfig(steps=1500, learning_rate=1e-3))
+    optim: OptimConfig = field(default_factory=lambda: OptimConfig(steps=2500, learning_rate=1e-3))
     """The optimizer."""
 
     def __post_init__(self) -> None:
