@@ -1,18 +1,21 @@
 """From entries to a board: a row for each game of a suite, a column for each agent, and what the table and the page
 show of each cell."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
+from lmgym.env import contract_of
 from lmgym.errors import UsageError, unknown
+from lmgym.evaluate import evaluation_starts
 from lmgym.leaderboard import published, stats
 from lmgym.leaderboard.entries import Entry, same_recipe, task_name
 from lmgym.leaderboard.published import Published
-from lmgym.leaderboard.references import TaskReference, stored_reference
-from lmgym.leaderboard.suites import METHODS, SCRIPTED, START, SUITES, TITLES
+from lmgym.leaderboard.references import EVALUATION_SEED, TaskReference, stored_reference
+from lmgym.leaderboard.suites import METHODS, SCRIPTED, START, SUITES, TAKEN, TITLES
 from lmgym.scores import Interval, Reference
 
 # Of the bootstrap. Fixed, so that the same entries give the same board.
@@ -134,6 +137,7 @@ def _boards(entries: Iterable[Entry], suites: Sequence[str]) -> dict[str, Board]
     for entry in entries:
         if entry.task in found:
             _require_same_game(entry, stored_reference(entry.task))
+            _require_official_games(entry)
             _require_own_name(entry)
             found[entry.task].setdefault(entry.agent, []).append(entry)
     rows = {task: _row(task, agents) for task, agents in found.items()}
@@ -160,8 +164,20 @@ def _require_same_game(entry: Entry, reference: TaskReference) -> None:
         )
 
 
+def _require_official_games(entry: Entry) -> None:
+    game = entry.recipe["game"]
+    starts = evaluation_starts(contract_of(game["env_id"], game["env_kwargs"]), len(entry.episodes), EVALUATION_SEED)
+    official = [(start.seed, json.loads(json.dumps(start.options))) for start in starts]
+    if [(line.seed, line.options) for line in entry.episodes] != official:
+        raise UsageError(
+            f"{entry.folder} holds other games than the official ones of series {EVALUATION_SEED}, in order"
+        )
+
+
 def _require_own_name(entry: Entry) -> None:
     kind = entry.recipe["kind"]
+    if kind == "submitted" and not TAKEN.isdisjoint({entry.agent.lower(), str(entry.recipe["title"]).strip().lower()}):
+        raise UsageError(f"{entry.folder} is a submitted agent with the name of one of lmgym's; choose another name")
     reserved = {**dict.fromkeys(METHODS, "method"), **dict.fromkeys(SCRIPTED, "scripted")}.get(entry.agent, kind)
     if kind != reserved:
         raise UsageError(f"{entry.folder} is a {kind} agent with the name of a {reserved} one; choose another name")
@@ -202,6 +218,9 @@ def _cell(scale: Reference, entries: Sequence[Entry]) -> Cell:
                 f"{first.folder} and {other.folder} share a cell and were made with different {difference}; "
                 f"remove one and make it again as the other was made"
             )
+    policies = [entry.recipe["policy"] for entry in entries if entry.recipe["policy"] is not None]
+    if len(set(policies)) < len(policies):
+        raise UsageError(f"two seeds of {first.folder.parent} are the same policy: one training counts once")
     ended = [[line for line in entry.episodes if line.error is None] for entry in entries]
     for entry, lines in zip(entries, ended, strict=True):
         if not lines:

@@ -4,12 +4,16 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import tyro
 
 from lmgym.chat_agent import ChatOptions
 from lmgym.commands import DecodingOptions, require_positive
 from lmgym.errors import UsageError
+
+if TYPE_CHECKING:
+    from lmgym.leaderboard.presets import Task
 
 # Where this repository keeps what has been published.
 PUBLISHED = Path("leaderboard")
@@ -32,6 +36,9 @@ class Run:
     jobs: int | None = None
     """Entries at a time, each in a process of its own; the processor's cores are divided among them. One for each two
     GiB of memory and each core if left out, one on a GPU."""
+    threads: int | None = None
+    """Processor threads of each entry, on which the last digits of its numbers depend; cores divided by --jobs if left
+    out."""
     out: Path | None = None
     """Folder of the work; runs/leaderboard-PRESET if left out. The same command goes on where it stopped."""
     entries: Path | None = None
@@ -42,7 +49,7 @@ class Run:
     def run(self) -> int:
         from lmgym.leaderboard.entries import read_entry
         from lmgym.leaderboard.estimates import estimates
-        from lmgym.leaderboard.making import Plan
+        from lmgym.leaderboard.making import Plan, require_its_own
         from lmgym.leaderboard.matrix import failures
         from lmgym.leaderboard.matrix import run as run_matrix
         from lmgym.leaderboard.presets import jobs_of, load_preset
@@ -51,10 +58,20 @@ class Run:
 
         preset = load_preset(self.preset)
         jobs = jobs_of(preset, self.tasks, self.methods, self._seeds(preset.seeds))
-        workers = min(len(jobs), default_jobs() if self.jobs is None else self.jobs)
+        if not jobs:
+            raise UsageError(
+                f"there is nothing to make: the games have no {' and no '.join(self.methods)} of their own"
+            )
+        workers = default_jobs() if self.jobs is None else self.jobs
         require_positive("jobs", workers)
+        # Not by the number of entries to make: one made alone is to be as those that were made side by side.
+        threads = max(1, (os.cpu_count() or 1) // workers) if self.threads is None else self.threads
+        require_positive("threads", threads)
+        workers = min(len(jobs), workers)
         out = self.out or Path("runs") / f"leaderboard-{preset.name}"
-        plan = Plan(preset, out, self.entries or out / "entries", threads=max(1, (os.cpu_count() or 1) // workers))
+        plan = Plan(preset, out, self.entries or out / "entries", threads)
+        for job in jobs:
+            require_its_own(job, plan)
         known = estimates(plan, jobs, {plan.entries, PUBLISHED / "entries"})
         if self.dry_run:
             print_plan(plan, jobs, workers, known, failures(plan, jobs))
@@ -145,7 +162,7 @@ class Verify:
     retrain: Path | None = None
     """Train the agent once more, as the recipe says, in this folder."""
     agent: str | None = None
-    """Where a submitted agent is to be had, if not by the name in the recipe."""
+    """A submitted agent; its recipe says what it was submitted as."""
     json: bool = False
     """Print JSON, with every game that differs."""
 
@@ -186,6 +203,8 @@ class Submit:
         from lmgym.leaderboard.submit import submit
 
         tasks = [Task.of(text) for text in self.tasks]
+        todo = [task for task in tasks if not self._is_there(task)]
+        tasks = todo or tasks  # where all are there, say so
         settings = self.decoding.given()
         made = [
             submit(self.agent, task, self.entries, self.name, self.seed, settings=settings, chat=self.chat)
@@ -195,6 +214,18 @@ class Submit:
         for entry in made:
             print(entry.folder)
         return 0
+
+    def _is_there(self, task: "Task") -> bool:
+        """Return whether an interrupted command has made a game's entry. Raises UsageError for one of another agent."""
+        from lmgym.leaderboard.entries import read_entry
+        from lmgym.leaderboard.submit import entry_folder
+
+        folder = entry_folder(self.entries, task, self.name, self.seed)
+        if not folder.exists():
+            return False
+        if (found := read_entry(folder).recipe["settings"].get("agent")) != self.agent:
+            raise UsageError(f"{folder} is of {found!r}, not of {self.agent!r}: choose another --name")
+        return True
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ import dataclasses
 import gzip
 import hashlib
 import json
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -282,7 +283,25 @@ def read_entry(folder: Path) -> Entry:
         raise UsageError(f"{folder / EPISODES} is damaged: {error}") from error
     if count != recipe["evaluation"].get("episodes"):
         raise UsageError(f"{folder} holds {count} games and its recipe says {recipe['evaluation'].get('episodes')}")
+    for place, line in enumerate(entry.episodes):
+        if not _is_sound(line):
+            raise UsageError(f"game {place} in {folder / EPISODES} does not keep the schema: {line}")
     return entry
+
+
+def _is_sound(line: EpisodeLine) -> bool:
+    """Return whether a game's facts are of their types, finite, and possible."""
+    return (
+        all(type(number) is int and number >= 0 for number in (line.seed, line.turns, line.invalid))
+        and line.invalid <= line.turns
+        and isinstance(line.options, dict)
+        and type(line.total) in (int, float)
+        and math.isfinite(line.total)
+        and line.success in (None, False, True)
+        and line.ended in ("terminated", "truncated")
+        and isinstance(line.digest, str)
+        and (line.error is None or isinstance(line.error, str))
+    )
 
 
 def _require_valid(folder: Path, recipe: Any) -> None:
@@ -297,9 +316,12 @@ def _require_valid(folder: Path, recipe: Any) -> None:
         raise UsageError(f"{path} does not keep the schema: kind or game")
     if recipe["checksum"] != checksum(recipe):
         raise UsageError(f"{path} was edited: its checksum is another")
+    named = set(recipe["files"])
+    if not {EPISODES, GAMES} <= named <= {EPISODES, GAMES, CURVE}:
+        raise UsageError(f"{path} does not keep the schema: files")
     for name, digest in recipe["files"].items():
         file = folder / name
-        if Path(name).name != name or not file.is_file() or sha256(file) != digest:
+        if not file.is_file() or sha256(file) != digest:
             raise UsageError(f"{file} is missing or was edited: its checksum is another")
 
 
@@ -316,10 +338,24 @@ def find_entries(folder: Path) -> Iterator[Entry]:
 
 def same_recipe(one: Mapping[str, Any], other: Mapping[str, Any]) -> str | None:
     """Return what differs between two recipes that should be the same but for their seed, None if nothing does."""
-    for name in ("game", "kind", "preset", "settings", "evaluation"):
+    names = ["game", "kind", "preset", "evaluation", "parameters"]
+    if one["kind"] == "submitted":
+        names += ["decoding"]  # nobody tuned it for each seed
+    for name in names:
         if one[name] != other[name]:
             return name
-    return None
+    return None if _comparable_settings(one) == _comparable_settings(other) else "settings"
+
+
+def _comparable_settings(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that seeds of one agent share: not what its games cost, and of a policy, which is known by
+    its checksum, not where it stood."""
+    settings = dict(recipe["settings"])
+    if recipe["kind"] == "submitted":
+        settings.pop("usage", None)
+        if recipe["policy"] is not None:
+            settings.pop("agent", None)
+    return settings
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:

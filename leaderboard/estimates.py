@@ -15,7 +15,7 @@ def estimates(plan: Plan, jobs: Sequence[Job], folders: Iterable[Path]) -> dict[
     agent and preset (any preset for scripted agents), whatever their seed. Without the clone, which is a job."""
     known = defaultdict(list)
     for folder in folders:
-        for path in folder.glob(f"*/*/*/{RECIPE}"):
+        for path in folder.glob(f"*/*/[!.]*/{RECIPE}"):
             recipe = json.loads(path.read_text(encoding="utf-8"))
             seconds = recipe["made"]["seconds"]
             spent = sum(value or 0.0 for name, value in seconds.items() if name != "clone")

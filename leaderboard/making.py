@@ -8,7 +8,7 @@ import contextlib
 import dataclasses
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,26 +19,28 @@ from lmgym import provenance
 from lmgym.agents import load_agent
 from lmgym.env import contract_of
 from lmgym.episode import Episode
+from lmgym.errors import UsageError
 from lmgym.evaluate import collect, default_episodes, evaluate
 from lmgym.files import locked, sha256, write_json
 from lmgym.inspection import look
 from lmgym.journal import Journal
-from lmgym.leaderboard.entries import EpisodeLine, Replay, three_games, write_entry
+from lmgym.leaderboard.entries import EpisodeLine, Replay, read_entry, three_games, write_entry
 from lmgym.leaderboard.presets import Job, Preset, Task
-from lmgym.leaderboard.references import fingerprint
+from lmgym.leaderboard.references import EVALUATION_SEED, fingerprint
 from lmgym.methods import method_module
 from lmgym.play import PolicyAgent
 from lmgym.policy import RECORD, Policy, best_device
 from lmgym.progress import progress
 from lmgym.rollout import Agent
-from lmgym.run import Recipe, opened, read_record
-from lmgym.start import DATA_SEED
+from lmgym.run import Recipe, commits_of, opened, read_record
+from lmgym.start import DATA_SEED, outdated
 from lmgym.store import write_episodes
 from lmgym.tune import FILE as TUNED
+from lmgym.tune import FORMAT as TUNED_FORMAT
 from lmgym.tune import grid, tune, tuning_episodes
 
-# The official evaluation games are of this series, for every agent.
-EVALUATION_SEED = 0
+# Settings of play are chosen on this series of validation games.
+TUNING_SEED = 0
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,12 @@ class Plan:
 
     def run(self, job: Job) -> Path:
         """Return the folder of a job's training. Those of one game lie side by side and share what they can."""
-        return self.out / "runs" / job.task.name / f"{job.agent}-seed-{job.seed}"
+        return run_folder(self.out, job)
+
+
+def run_folder(out: Path, job: Job) -> Path:
+    """Return the folder of a job's training below that of the work."""
+    return out / "runs" / job.task.name / f"{job.agent}-seed-{job.seed}"
 
 
 def make(job: Job, plan: Plan) -> None:
@@ -82,16 +89,51 @@ def trained(job: Job, plan: Plan) -> Path:
     data = None if count is None else str(offline_data(job.task, plan, count))
     recipe = Recipe(job.agent, job.task.env_id, job.task.env_kwargs, job.seed, data, dataclasses.asdict(config))
     with opened(folder, recipe, wait=True) as run:
+        run.require_same("game", fingerprint(job.task.env_id, job.task.env_kwargs))
         if not run.finished:
             method_module(job.agent).train(run, config)
     return folder
+
+
+def require_its_own(job: Job, plan: Plan) -> None:
+    """Raise UsageError where a job's entry is there and was made in another way than the plan would make it."""
+    if not plan.entry(job).exists():
+        return
+    recipe = read_entry(plan.entry(job)).recipe
+    for name, wanted in determined(job, plan).items():
+        odd = difference(recipe[name], wanted, name)
+        if odd is not None:
+            raise UsageError(
+                f"{plan.entry(job)} was made with {odd}: remove it to make it again, or choose another --out"
+            )
+
+
+def determined(job: Job, plan: Plan) -> dict[str, Any]:
+    """Return what a plan says of an entry beforehand."""
+    rules = contract_of(job.task.env_id, job.task.env_kwargs)
+    count = default_episodes(rules, plan.preset.evaluation_episodes, job.task.env_id)
+    return {
+        "kind": "method" if job.is_trained else "scripted",
+        "preset": plan.preset.name if job.is_trained else None,
+        "settings": json.loads(json.dumps(settings_of(job, plan))),
+        "evaluation": {"episodes": count, "seed": EVALUATION_SEED},
+    }
+
+
+def difference(old: Any, new: Any, name: str) -> str | None:
+    """Return the first place at which two values of a recipe differ, in words; None where they are the same."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        pairs = ((key, old.get(key), new.get(key)) for key in sorted({*old, *new}))
+        return next((odd for key, a, b in pairs if (odd := difference(a, b, f"{name}.{key}"))), None)
+    return None if old == new else f"{name} {old!r}, and this command says {new!r}"
 
 
 def offline_data(task: Task, plan: Plan, count: int) -> Path:
     """Return the file of a data set of another size than the game's default, collected once."""
     path = plan.out / "runs" / task.name / f"data-{count}.parquet"
     with locked(path.parent, path.name, wait=True):
-        if not path.exists():
+        if not path.exists() or outdated(task.env_id, task.env_kwargs, path):
+            path.unlink(missing_ok=True)
             players = load_agent("behaviour", task.env_id, task.env_kwargs)
             games = collect(players, task.env_id, env_kwargs=task.env_kwargs, episodes=count, seed=DATA_SEED)
             with progress("collect", count) as bar:
@@ -106,12 +148,32 @@ def tuning_episodes_of(job: Job, plan: Plan) -> int:
 
 
 def tuned(folder: Path, count: int) -> None:
-    """Find the settings of play on `count` validation games, unless that was done with as many."""
-    if (folder / TUNED).exists() and json.loads((folder / TUNED).read_text(encoding="utf-8"))["episodes"] == count:
-        return
+    """Find the settings of play on `count` validation games, unless that was done: this policy, with as many games of
+    the same series, and the same settings to choose from."""
     policy = Policy.from_pretrained(folder).to(best_device())
+    if _was_tuned(folder, policy, count):
+        return
     with stage(folder, "tune"), progress("tune", count * len(grid(policy))) as bar:
-        tune(folder, policy, episodes=count, watch=lambda _: bar.advance())
+        tune(folder, policy, episodes=count, seed=TUNING_SEED, watch=lambda _: bar.advance())
+
+
+def _was_tuned(folder: Path, policy: Policy, count: int) -> bool:
+    path = folder / TUNED
+    if not path.exists():
+        return False
+    wanted = {
+        "format": TUNED_FORMAT,
+        "policy": sha256(folder / RECORD),
+        "episodes": count,
+        "seed": TUNING_SEED,
+    }
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        tried = [trial["decoding"] for trial in found["trials"]]
+        same = {name: found[name] for name in wanted} == wanted
+    except (ValueError, TypeError, KeyError):
+        return False
+    return same and tried == [dataclasses.asdict(decoding) for decoding in grid(policy)]
 
 
 @contextlib.contextmanager
@@ -180,12 +242,10 @@ def write(job: Job, plan: Plan, folder: Path | None) -> None:
     recipe: dict[str, Any] = {
         **described(task, agent, played, title=job.agent),
         "agent": job.agent,
-        "kind": "scripted" if folder is None else "method",
+        **determined(job, plan),
         "seed": job.seed,
-        "preset": plan.preset.name if folder is not None else None,
-        "settings": settings_of(job, plan),
         "command": f"lmgym leaderboard run --preset {plan.preset.name} --tasks {task.argument} "
-        f"--methods {job.agent} --seed {job.seed}",
+        f"--methods {job.agent} --seed {job.seed}" + (f" --threads {plan.threads}" if job.is_trained else ""),
         **{name: cost[name] for name in ("trials", "policy", "tokens", "games") if name in cost},
     }
     recipe["made"]["seconds"] |= cost.get("seconds", {})
@@ -265,9 +325,14 @@ def training_cost(job: Job, plan: Plan) -> dict[str, Any]:
             "train": round(sum(line["seconds"] for line in lines), 1),
             "tune": stages(folder).get("tune"),
         },
-        # Perhaps older than what evaluates.
-        "trained_by": read_record(folder)["made_with"]["commit"],
+        "trained_by": trained_by([folder] if job.start is None else [plan.run(job.start), folder]),
     }
+
+
+def trained_by(folders: Sequence[Path]) -> str | None:
+    """Return the commit of the code that trained some runs, perhaps older than what evaluates; several with commas."""
+    found = dict.fromkeys(commit for folder in folders for commit in commits_of(read_record(folder)))
+    return None if None in found else ", ".join(str(commit) for commit in found)
 
 
 def metrics(folder: Path) -> list[dict[str, Any]]:

@@ -66,7 +66,7 @@ class _Matrix:
         self.errors: dict[Job, str] = {}
         # Processes are forked from one that has imported what all need and has not computed anything yet.
         self.context = multiprocessing.get_context("forkserver")
-        self.context.set_forkserver_preload(["lmgym.leaderboard.making", "transformers.models.llama"])
+        self.context.set_forkserver_preload(["lmgym.leaderboard.preloaded", "transformers.models.llama"])
 
     def run(self, workers: int) -> dict[Job, str]:
         columns = [
@@ -224,10 +224,10 @@ def _end_with_parent(connection: Connection) -> None:
 
 
 def failures(plan: Plan, jobs: Sequence[Job]) -> dict[Job, str]:
-    """Return the errors that earlier commands have written down."""
+    """Return the errors that earlier commands have written down, of entries that nobody has made since."""
     found = {}
     for job in jobs:
         path = failure_file(plan, job)
-        if path.exists():
+        if path.exists() and not plan.entry(job).exists():
             found[job] = str(json.loads(path.read_text(encoding="utf-8"))["error"])
     return found

@@ -145,7 +145,7 @@ def load_preset(name: str) -> Preset:
             raise unknown(f"name in {path}", key, fields)
     if not isinstance(found.get("tasks"), list) or not isinstance(found.get("seeds"), int):
         raise UsageError(f"{path} needs tasks, a list of games, and seeds, a number")
-    preset = Preset(name=path.stem if own else name, **{**found, "tasks": tuple(found["tasks"])})
+    preset = Preset(name=path.name if own else name, **{**found, "tasks": tuple(found["tasks"])})
     for settings in preset.settings.values():
         for key in settings:
             if key != "data":

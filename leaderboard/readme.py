@@ -66,10 +66,11 @@ again and says, game by game, whether its numbers hold.
 ## How to send an agent in
 
 ```sh
-lmgym leaderboard submit AGENT --tasks FOMaze-v0    # a run folder, a hosted model, my_pkg:MyAgent
+lmgym leaderboard submit AGENT --tasks FOMaze-v0 --name "My agent"
 ```
 
-It plays the official games and writes an entry for a pull request; [CONTRIBUTING.md](../CONTRIBUTING.md) says how.
+AGENT is a run folder, a hosted model or my_pkg:MyAgent. It plays the official games and writes an entry for a pull
+request; [CONTRIBUTING.md](../CONTRIBUTING.md) says how.
 """
 
 

@@ -35,7 +35,7 @@ FORMAT = 1
 # Games that fingerprints are taken of, by who plays them. Not the expert: on some machines it asks other programs.
 FINGERPRINT_GAMES = {"behaviour": 6, "random": 4}
 FINGERPRINT_SERIES = (1 << 28) - 1  # of the validation stream; nobody else plays it
-EVALUATION_SEED = 0
+EVALUATION_SEED = 0  # the official evaluation games are of this series, for every agent
 
 # How far a measurement may be from a stored value, in standard errors.
 TOLERANCE = 4.0

@@ -44,6 +44,10 @@ SCRIPTED = {"random": "random", "behaviour": "data", "expert": "expert"}
 START = "bc"
 
 
+# What others may not call their agents, whatever the case.
+TAKEN = {name.lower() for named in (METHODS, SCRIPTED) for name in (*named, *named.values())}
+
+
 def env_id(task: str) -> str:
     """Return the id of a game of the suites. Raises UsageError for another.
 

@@ -1,6 +1,7 @@
 """Whether an entry's numbers hold: its games are played again, from the policy it was made with or from a new one."""
 
 import dataclasses
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,8 +10,9 @@ from lmgym.agents import load_agent
 from lmgym.chat_agent import ChatOptions
 from lmgym.commands import policy_checksum
 from lmgym.errors import UsageError
+from lmgym.files import write_json
 from lmgym.leaderboard.entries import Entry, EpisodeLine, read_entry, same_recipe
-from lmgym.leaderboard.making import Plan, make, play
+from lmgym.leaderboard.making import Plan, make, play, run_folder
 from lmgym.leaderboard.presets import Job, Preset, Task
 from lmgym.leaderboard.references import fingerprint
 from lmgym.leaderboard.suites import START
@@ -45,7 +47,7 @@ def verify(folder: Path, *, run: Path | None, agent: str | None, retrain: Path |
     """Play an entry's evaluation again and return the comparison.
 
     A trained agent is taken from `run`, whose policy must be the one that the entry names, or trained once more, as the
-    recipe says, in the folder `retrain`. A submitted one is `agent`, the name that the recipe holds if left out.
+    recipe says, in the folder `retrain`. A submitted one is `agent`, which is never taken from the entry itself.
     Raises UsageError where the entry is damaged, the game has changed since, or the policy is not there.
     """
     entry = read_entry(folder)
@@ -69,7 +71,16 @@ def _player(entry: Entry, task: Task, run: Path | None, agent: str | None) -> Ag
     recipe = entry.recipe
     if recipe["kind"] == "scripted":
         return load_agent(entry.agent, task.env_id, task.env_kwargs)
-    name = agent or recipe["settings"]["agent"] if recipe["kind"] == "submitted" else str(run or _usual_run(entry))
+    if recipe["kind"] == "submitted":
+        if agent is None:
+            # An entry of a stranger must not choose what is imported here, and which server is sent a key and files.
+            raise UsageError(
+                f"{entry.folder} was submitted as {recipe['settings'].get('agent')!r}: "
+                "if you trust that, name it by --agent"
+            )
+        name = agent
+    else:
+        name = str(run or _usual_run(entry))
     found = policy_checksum(name)
     if recipe["policy"] is not None and found is None:
         raise UsageError(
@@ -82,8 +93,11 @@ def _player(entry: Entry, task: Task, run: Path | None, agent: str | None) -> Ag
 
 
 def _usual_run(entry: Entry) -> Path:
-    folder = Path("runs") / f"leaderboard-{entry.recipe['preset']}" / "runs"
-    return folder / entry.task / f"{entry.agent}-seed-{entry.seed}"
+    """Return where `leaderboard run` leaves the training: beside the folder of the entries, unless they were moved."""
+    job = Job(task_of(entry), entry.agent, entry.seed)
+    outs = [*entry.folder.absolute().parents[3:4], Path("runs") / f"leaderboard-{entry.recipe['preset']}"]
+    folders = [run_folder(out, job) for out in outs]
+    return next((folder for folder in folders if folder.is_dir()), folders[-1])
 
 
 def preset_of(entry: Entry) -> Preset:
@@ -103,6 +117,7 @@ def preset_of(entry: Entry) -> Preset:
 
 
 def _made_again(entry: Entry, task: Task, out: Path) -> Entry:
+    _require_own_folder(entry, out)
     plan = Plan(preset_of(entry), out, out / "entries", threads=entry.recipe["settings"]["threads"])
     job = Job(task, entry.agent, entry.seed)
     make(job, plan)
@@ -111,6 +126,17 @@ def _made_again(entry: Entry, task: Task, out: Path) -> Entry:
     if odd is not None:
         raise UsageError(f"the entry made again in {plan.entry(job)} has other {odd}: give --retrain a new folder")
     return again
+
+
+def _require_own_folder(entry: Entry, out: Path) -> None:
+    """Raise UsageError where a folder holds anything but an interrupted retraining of this entry: what lies there would
+    be taken for the new training, the entry itself included."""
+    note = out / "retrains.json"
+    known = json.loads(note.read_text(encoding="utf-8")) if note.is_file() else None
+    if known != {"entry": entry.recipe["checksum"]}:
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise UsageError(f"{out} is not empty: --retrain names a new folder")
+        write_json(note, {"entry": entry.recipe["checksum"]})
 
 
 def verdict(comparison: Comparison) -> str:

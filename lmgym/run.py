@@ -1,6 +1,6 @@
 """A training run on disk: what was asked for, its data, its metrics, its checkpoints, its policy.
 
-run.json         the recipe, its status, what it was made with
+run.json         the recipe, its status, what it was made with, and `continued_by`, where that was other code: commits
 tuned.json       the settings to play with, where they were tuned
 metrics.jsonl    one line per logged step; `seconds` and `tokens_per_second` alone vary between repeats
 checkpoints/     the latest state of an unfinished run; best/: its best weights, where it plays itself
@@ -106,7 +106,8 @@ def _opened_by_main(folder: Path, recipe: Recipe, wait: bool) -> Iterator[Run]:
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file; --out names a folder")
     path = folder / "run.json"
-    if not path.exists() and folder.exists() and any(not item.name.startswith(".") for item in folder.iterdir()):
+    # The list first: another process that is about to begin the same run writes run.json before all else.
+    if folder.exists() and any(not item.name.startswith(".") for item in folder.iterdir()) and not path.exists():
         raise UsageError(f"{folder} is not empty and holds no run.json; choose another --out")
     with locked(folder, wait=wait):
         run = Run(folder, recipe)
@@ -119,7 +120,14 @@ def _opened_by_main(folder: Path, recipe: Recipe, wait: bool) -> Iterator[Run]:
         if not run.record:
             made_with = {**provenance.code(), **provenance.environment()}
             run.note(format=FORMAT, status="started", recipe=asdict(recipe), made_with=made_with)
+        elif not run.finished and provenance.commit() != (commits := commits_of(run.record))[-1]:
+            run.note(continued_by=[*commits[1:], provenance.commit()])
         yield run
+
+
+def commits_of(record: Mapping[str, Any]) -> list[str | None]:
+    """Return the commits of the code that a run was trained by: that of its start, and those that it went on with."""
+    return [record["made_with"]["commit"], *record.get("continued_by", [])]
 
 
 def read_record(folder: Path) -> dict[str, Any]:

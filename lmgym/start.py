@@ -4,8 +4,10 @@ folder need is made once and kept in the folder `shared` beside them."""
 import dataclasses
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lmgym import __version__
 from lmgym.agents import load_agent
@@ -49,7 +51,7 @@ def offline_episodes(run: Run) -> list[Episode]:
     with processes().main_process_first():
         if recipe.data is None:
             with locked(path.parent, path.name, wait=True):
-                if not path.exists() or _outdated(recipe, path):
+                if not path.exists() or outdated(recipe.env_id, recipe.env_kwargs, path):
                     _collect_default(recipe, path)
     metadata = read_metadata(path)
     if (metadata.env_id, metadata.env_kwargs) != (recipe.env_id, recipe.env_kwargs):
@@ -84,9 +86,10 @@ def _default_count(recipe: Recipe) -> int:
     return contract_of(recipe.env_id, recipe.env_kwargs).data_episodes
 
 
-def _outdated(recipe: Recipe, path: Path) -> bool:
-    agent = load_agent("behaviour", recipe.env_id, recipe.env_kwargs)
-    fresh = collect(agent, recipe.env_id, env_kwargs=recipe.env_kwargs, episodes=REPLAYED, seed=DATA_SEED)
+def outdated(env_id: str, env_kwargs: Mapping[str, Any], path: Path) -> bool:
+    """Return whether a game's own players no longer play the first games of a data set of `DATA_SEED` as they are."""
+    agent = load_agent("behaviour", env_id, env_kwargs)
+    fresh = collect(agent, env_id, env_kwargs=env_kwargs, episodes=REPLAYED, seed=DATA_SEED)
     return any(old != new for old, new in zip(iterate_episodes(path), fresh, strict=False))
 
 

@@ -1,9 +1,12 @@
 """Entries for tests of the leaderboard: written by the real writer, played by nobody."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from lmgym.env import contract_of
+from lmgym.evaluate import evaluation_starts
 from lmgym.leaderboard.entries import Entry, EpisodeLine, task_name, write_entry
 from lmgym.leaderboard.references import stored_reference
 from lmgym.leaderboard.suites import SCRIPTED
@@ -30,6 +33,10 @@ def written(
         "env_kwargs": {},
         "fingerprint": stored_reference(task).fingerprint,
     }
+    starts = evaluation_starts(contract_of(game["env_id"], game["env_kwargs"]), len(lines), 0)
+    lines = [
+        replace(one, seed=start.seed, options=dict(start.options)) for one, start in zip(lines, starts, strict=True)
+    ]
     recipe = {
         "task": task_name(game["env_id"], game["env_kwargs"]),
         "game": game,

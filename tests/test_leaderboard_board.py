@@ -1,13 +1,16 @@
 """The board: what goes into a cell, what is refused, and which cells are marked."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lmgym.errors import UsageError
 from lmgym.leaderboard import published
 from lmgym.leaderboard.board import Cell, board, boards
-from lmgym.leaderboard.entries import Entry, find_entries
+from lmgym.leaderboard.entries import Entry, find_entries, write_entry
+from lmgym.leaderboard.presets import Task, load_preset
+from lmgym.leaderboard.readme import COMMANDS
 from lmgym.leaderboard.suites import METHODS, SCRIPTED, SUITES, TITLES
 from lmgym.methods import methods
 from tests.entries import line, written
@@ -161,8 +164,52 @@ def test_entries_with_other_arguments_join_no_cell(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("agent", "kind"), [("bc", "submitted"), ("expert", "method")])
 def test_names_of_columns_are_not_for_others(tmp_path: Path, agent: str, kind: str) -> None:
     entry = written(tmp_path, MAZE, agent, 0, [-9.0], kind=kind)
-    with pytest.raises(UsageError, match=f"is a {kind} agent with the name of a"):
+    with pytest.raises(UsageError, match=f"is a {kind} agent with the name of "):
         board([entry], "full")
+
+
+@pytest.mark.parametrize(
+    ("agent", "title"), [("ILQL", "ILQL"), ("mine", "MC returns"), ("Data", "mine"), ("x", "ppo ")]
+)
+def test_no_submitted_agent_looks_like_one_of_ours(tmp_path: Path, agent: str, title: str) -> None:
+    with pytest.raises(UsageError, match="with the name of one of lmgym's"):
+        board([written(tmp_path, MAZE, agent, 0, [-9.0], kind="submitted", title=title)], "full")
+
+
+@pytest.mark.parametrize("places", [[0, 0], [1, 0], [0, 2]])
+def test_only_the_official_games_count_each_once_and_in_order(tmp_path: Path, places: list[int]) -> None:
+    three = written(tmp_path / "right", MAZE, "bc", 0, [-9.0, -8.0, -7.0])
+    board([three], "full")
+    lines = [three.episodes[place] for place in places]
+    rest = {key: value for key, value in three.recipe.items() if key not in ("format", "files", "checksum")}
+    entry = write_entry(tmp_path / "chosen", {**rest, "evaluation": {"episodes": 2, "seed": 0}}, lines, [], None)
+    with pytest.raises(UsageError, match="holds other games than the official ones"):
+        board([entry], "full")
+
+
+def test_one_training_is_not_counted_as_two_seeds(tmp_path: Path) -> None:
+    entries = [written(tmp_path, MAZE, "bc", seed, [-9.0, -8.0], policy="a" * 64) for seed in (0, 1)]
+    with pytest.raises(UsageError, match="bc are the same policy"):
+        board(entries, "full")
+
+
+def test_seeds_of_a_submitted_policy_may_stand_in_different_folders(tmp_path: Path) -> None:
+    def mine(seed: int, **changes: Any) -> Entry:
+        settings = {"agent": f"runs/mine-{seed}", "options": {}, "usage": {"agent_calls": seed}}
+        facts = {"kind": "submitted", "settings": settings, "policy": str(seed) * 64, **changes}
+        return written(tmp_path, MAZE, "mine", seed, [-9.0, -8.0], **facts)
+
+    first = mine(0)
+    assert cell([first, mine(1)], "mine").num_seeds == 2
+    for seed, changes in enumerate(({"policy": None}, {"decoding": {"temperature": 0.0}}, {"parameters": 3}), 2):
+        with pytest.raises(UsageError, match=r"made with different (settings|decoding|parameters)"):
+            board([first, mine(seed, **changes)], "full")
+
+
+def test_the_presets_make_the_suites() -> None:
+    for suite, name in (("full", "full"), ("mini", "standard")):
+        assert [Task.of(task).name for task in load_preset(name).tasks] == list(SUITES[suite])
+        assert COMMANDS[suite].endswith(f"--preset {name}")
 
 
 def test_suites() -> None:

@@ -4,8 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from lmgym.env import contract_of
 from lmgym.leaderboard import page, references, table
-from lmgym.leaderboard.entries import find_entries
+from lmgym.leaderboard.entries import RECIPE, find_entries
+from lmgym.leaderboard.making import Plan, require_its_own
+from lmgym.leaderboard.presets import Job, load_preset
+from lmgym.leaderboard.verify import task_of
 
 
 def test_every_entry_is_whole_and_nothing_made_from_them_is_stale(root: Path) -> None:
@@ -19,6 +23,28 @@ def test_every_entry_is_whole_and_nothing_made_from_them_is_stale(root: Path) ->
         assert entry.num_errors == 0
         assert made["commit"] is not None
         assert not made["commit"].endswith("+"), f"{entry.folder} was made with uncommitted changes"
+        if entry.recipe["kind"] == "method":
+            # A run that was begun with other code is another method, though its settings are the same.
+            assert made["trained_by"] == made["commit"], f"{entry.folder} was trained by other code than evaluated it"
+
+
+def test_nothing_lies_among_the_entries_that_is_in_none(root: Path) -> None:
+    folder = root / "leaderboard" / "entries"
+    known = {entry.folder / name for entry in find_entries(folder) for name in (RECIPE, *entry.recipe["files"])}
+    assert {path for path in folder.rglob("*") if path.is_file()} == known
+
+
+def test_the_methods_were_trained_with_the_settings_of_their_preset(root: Path) -> None:
+    """Defaults of methods and presets change; what the table shows is what the command makes now."""
+    folder = root / "leaderboard" / "entries"
+    for entry in find_entries(folder):
+        recipe, task = entry.recipe, task_of(entry)
+        if recipe["kind"] == "method":
+            assert recipe["preset"] in ("standard", "full"), f"{entry.folder} is of no preset of the leaderboard"
+            plan = Plan(load_preset(recipe["preset"]), Path(), folder, recipe["settings"]["threads"])
+            require_its_own(Job(task, entry.agent, entry.seed), plan)
+        rules = contract_of(task.env_id, task.env_kwargs)
+        assert recipe["evaluation"]["episodes"] == rules.evaluation_episodes, f"{entry.folder} holds too few games"
 
 
 @pytest.mark.slow

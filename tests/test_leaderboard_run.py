@@ -3,7 +3,9 @@
 import dataclasses
 import gzip
 import json
+import os
 import random
+import shlex
 import shutil
 import signal
 import subprocess
@@ -14,14 +16,19 @@ from typing import Any
 
 import pytest
 
+from lmgym import provenance
 from lmgym.__main__ import main
+from lmgym.agents import load_agent
 from lmgym.errors import UsageError
+from lmgym.evaluate import collect
 from lmgym.leaderboard import making, verify
+from lmgym.leaderboard import submit as submitting
 from lmgym.leaderboard.entries import (
     EPISODES,
     GAMES,
     RECIPE,
     EpisodeLine,
+    checksum,
     find_entries,
     read_entry,
     three_games,
@@ -31,7 +38,10 @@ from lmgym.leaderboard.estimates import estimates
 from lmgym.leaderboard.making import Plan
 from lmgym.leaderboard.matrix import run
 from lmgym.leaderboard.presets import Job, Preset, Task, jobs_of, load_preset
-from tests.games import ECHO
+from lmgym.leaderboard.submit import submit
+from lmgym.run import Recipe, commits_of, opened, read_record
+from lmgym.store import read_episodes, write_episodes
+from tests.games import ECHO, FOREIGN, WRAPPED
 
 QUICK = {"lm": {"model": "0.1M"}, "optim": {"steps": 40, "batch_tokens": 256, "checkpoint_every": 10}}
 SETTINGS = {
@@ -40,6 +50,9 @@ SETTINGS = {
     "mc_returns": {"optim": {"steps": 30, "batch_tokens": 256, "checkpoint_every": 10}},
     "ppo": {"play": {"rounds": 2, "episodes": 16, "validation_episodes": 8}},
 }
+
+
+RED = "tests.test_leaderboard_run:Red"
 
 
 class Red:
@@ -293,7 +306,10 @@ def test_wrong_usage_is_one_sentence(words: list[str], message: str, capsys: Any
     ("text", "message"),
     [
         ('tasks = ["FOMaze-v0"]\nseeds = 1\n[settings."FOMaze-v0"]\nilql.optim.step = 3\n', "steps"),
-        ('tasks = ["FOMaze-v0"]\nseeds = 1\n[settings."FOMaze-v0"]\nilql.optim.steps = "many"\n', "is like 1500"),
+        (
+            'tasks = ["FOMaze-v0"]\nseeds = 1\n[settings."FOMaze-v0"]\nilql.optim.steps = "many"\n',
+            ".ilql.optim.steps is like",
+        ),
         ('tasks = ["FOMaze-v0"]\nseeds = 1\n[settings."FOMaze-v0"]\nilq.optim.steps = 3\n', "ilql"),
         ('tasks = ["FOMaze-v0"]\nseeds = 1\nevaluation_episodes = 24\n', "multiple of 25"),
         ('tasks = ["FOMaze-v0"]\n', "needs tasks"),
@@ -321,7 +337,7 @@ def test_submit_writes_an_entry_of_any_agent(tmp_path: Path, capsys: Any) -> Non
     words = [
         "leaderboard",
         "submit",
-        "tests.test_leaderboard_run:Red",
+        RED,
         "--tasks",
         ECHO,
         "--name",
@@ -332,9 +348,175 @@ def test_submit_writes_an_entry_of_any_agent(tmp_path: Path, capsys: Any) -> Non
     (entry,) = find_entries(tmp_path)
     assert [entry.agent, entry.recipe["title"], entry.recipe["kind"]] == ["My-agent", "My agent", "submitted"]
     assert len(entry.episodes) == 60
-    assert main(["leaderboard", "verify", str(entry.folder)]) == 0
+    assert main(["leaderboard", "verify", str(entry.folder)]) == 2  # it does not choose what is imported here
+    assert "name it by --agent" in capsys.readouterr().err
+    assert main(["leaderboard", "verify", str(entry.folder), "--agent", RED]) == 0
     assert main([*words, str(tmp_path)]) == 2
     assert "exists already" in capsys.readouterr().err
     taken = ["leaderboard", "submit", "random", "--tasks", ECHO, "--name", "ilql", "--entries", str(tmp_path)]
     assert main(taken) == 2
     assert "one of lmgym's own" in capsys.readouterr().err
+
+
+def test_names_of_our_agents_are_not_for_others_however_they_are_written(tmp_path: Path, capsys: Any) -> None:
+    for name in ("ILQL", "MC returns", "data"):
+        words = ["leaderboard", "submit", "random", "--tasks", ECHO, "--name", name, "--entries", str(tmp_path)]
+        assert main(words) == 2
+        assert "one of lmgym's own" in capsys.readouterr().err
+
+
+class Stumbling(Red):
+    """Breaks down in one game until it is mended."""
+
+    broken = True
+    asked = 0
+
+    def reset(self, seed: int) -> None:
+        self.seed = seed
+
+    def act(self, conversation: Any) -> str:
+        if Stumbling.broken and self.seed % (1 << 32) == 7:
+            raise RuntimeError("stumbled")
+        Stumbling.asked += 1
+        return "red"
+
+
+def test_a_submission_with_a_failed_game_keeps_the_others(tmp_path: Path, monkeypatch: Any) -> None:
+    name = "tests.test_leaderboard_run:Stumbling"
+    with pytest.raises(UsageError, match=r"1 of 60 games failed.*stumbled; the same command"):
+        submit(name, Task(ECHO), tmp_path, "Stumbling")
+    assert not list(find_entries(tmp_path))
+    played = Stumbling.asked
+    monkeypatch.setattr(Stumbling, "broken", False)
+    entry = submit(name, Task(ECHO), tmp_path, "Stumbling")
+    assert Stumbling.asked - played <= max(line.turns for line in entry.episodes), "one game was played, not all"
+    assert not list(tmp_path.rglob("*.journal"))
+
+
+def test_games_kept_of_another_version_of_the_game_are_refused(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(Stumbling, "broken", True)
+    name = "tests.test_leaderboard_run:Stumbling"
+    with pytest.raises(UsageError, match="failed"):
+        submit(name, Task(ECHO), tmp_path, "Stumbling")
+    monkeypatch.setattr(submitting, "fingerprint", lambda *_: "another")
+    with pytest.raises(UsageError, match="fingerprint"):
+        submit(name, Task(ECHO), tmp_path, "Stumbling")
+
+
+def test_an_interrupted_submission_of_several_games_goes_on(tmp_path: Path, capsys: Any) -> None:
+    words = ["leaderboard", "submit", RED, "--name", "Red", "--entries", str(tmp_path), "--tasks"]
+    assert main([*words, ECHO]) == 0
+    assert main([*words, ECHO, WRAPPED[0]]) == 0
+    assert len(list(find_entries(tmp_path))) == 2
+    other = ["leaderboard", "submit", "random", "--name", "Red", "--entries", str(tmp_path), "--tasks", ECHO]
+    capsys.readouterr()
+    assert main(other) == 2
+    assert "choose another --name" in capsys.readouterr().err
+
+
+def test_the_command_of_a_submission_says_all_that_makes_it() -> None:
+    said = submitting.command("runs/a b", Task(ECHO), "It's mine", 2, {"temperature": 0.5, "max_tokens": 9})
+    words = shlex.split(said)
+    assert words[3:] == [
+        *("runs/a b", "--tasks", ECHO, "--name", "It's mine", "--seed", "2"),
+        *("--temperature", "0.5", "--max-tokens", "9"),
+    ]
+
+
+def test_tuning_that_was_done_otherwise_is_done_again(made: Plan, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(made.run(job("mc_returns")), folder)
+    file = folder / "tuned.json"
+    right = json.loads(file.read_text())
+    making.tuned(folder, 10)
+    assert json.loads(file.read_text()) == right
+    assert (folder / "stages.json").read_bytes() == (made.run(job("mc_returns")) / "stages.json").read_bytes()
+    for stale in ({"seed": 5}, {"policy": "another"}, {"trials": right["trials"][:2]}, {"format": 0}, {"episodes": 9}):
+        file.write_text(json.dumps({**right, **stale, "settings": {**right["settings"], "temperature": 7.0}}))
+        making.tuned(folder, 10)
+        assert json.loads(file.read_text()) == right, stale
+
+
+def test_an_entry_that_was_made_otherwise_is_not_taken_for_done(made: Plan) -> None:
+    for agent in ("mc_returns", "bc", "random"):
+        making.require_its_own(job(agent), made)
+    short = dataclasses.replace(made, preset=preset(evaluation_episodes=10))
+    with pytest.raises(UsageError, match=r"random/seed-0 was made with evaluation.episodes 20, .* says 10"):
+        making.require_its_own(job("random"), short)
+    with pytest.raises(UsageError, match=r"preset 'small', and this command says 'other'"):
+        making.require_its_own(job("bc"), dataclasses.replace(made, preset=preset(name="other")))
+    with pytest.raises(UsageError, match=r"settings.threads 1, and this command says 2"):
+        making.require_its_own(job("bc"), dataclasses.replace(made, threads=2))
+    longer = preset(settings={ECHO: {**SETTINGS, "bc": {**QUICK, "optim": {**QUICK["optim"], "steps": 41}}}})
+    with pytest.raises(UsageError, match=r"settings.start.optim.steps 40"):
+        making.require_its_own(job("mc_returns"), dataclasses.replace(made, preset=longer))
+
+
+def test_data_and_runs_of_another_version_of_the_game_are_not_used(
+    made: Plan, tmp_path: Path, monkeypatch: Any
+) -> None:
+    the_plan = dataclasses.replace(made, out=tmp_path)
+    path = making.offline_data(Task(ECHO), the_plan, 200)
+    whole = path.read_bytes()
+    path.unlink()  # other games under the name of this game's
+    write_episodes(path, collect(load_agent("random", ECHO), ECHO, episodes=200, seed=1), series=0)
+    assert path.read_bytes() != whole
+    assert read_episodes(making.offline_data(Task(ECHO), the_plan, 200)) == read_episodes(
+        making.offline_data(Task(ECHO), made, 200)
+    )
+    monkeypatch.setattr(making, "fingerprint", lambda *_: "another")
+    with pytest.raises(UsageError, match=r"the game of .*bc-seed-0 has changed"):
+        making.trained(job("bc"), made)
+
+
+def test_a_run_that_other_code_went_on_with_says_so(tmp_path: Path, monkeypatch: Any) -> None:
+    recipe = Recipe("bc", ECHO, {}, 0, None, {})
+    for commit in ("one", "one", "two", "one"):
+        monkeypatch.setattr(provenance, "commit", lambda commit=commit: commit)
+        with opened(tmp_path / "run", recipe):
+            pass
+    assert commits_of(read_record(tmp_path / "run")) == ["one", "two", "one"]
+    assert making.trained_by([tmp_path / "run"]) == "one, two"
+
+
+def test_one_entry_made_alone_has_as_many_threads_as_among_others(tmp_path: Path, monkeypatch: Any) -> None:
+    plans: list[Plan] = []
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    monkeypatch.setattr("lmgym.leaderboard.matrix.run", lambda plan, *_: plans.append(plan) or {})
+    words = [*command(tmp_path / "out", tmp_path)[3:-5], "--methods", "bc"]
+    for more in (["ppo", "random"], [], ["--jobs", "4"], ["--threads", "3"]):
+        assert main([*words, *more]) == 0
+    assert [plan.threads for plan in plans] == [4, 4, 2, 3]
+
+
+def test_games_without_the_player_leave_nothing_to_make(capsys: Any) -> None:
+    assert main(["leaderboard", "run", "--tasks", FOREIGN, "--methods", "expert"]) == 2
+    assert "no expert of their own" in capsys.readouterr().err
+
+
+def test_verify_finds_the_run_beside_the_entries_and_retrains_in_a_new_folder(made: Plan, tmp_path: Path) -> None:
+    entry = made.entry(job("mc_returns"))
+    assert verify.verify(entry, run=None, agent=None, retrain=None).differing == []
+    with pytest.raises(UsageError, match="is not empty: --retrain names a new folder"):
+        verify.verify(entry, run=None, agent=None, retrain=made.out)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [{"total": float("nan")}, {"turns": -1}, {"invalid": 99}, {"success": "yes"}, {"ended": "won"}, {"seed": "0"}],
+)
+def test_games_that_cannot_have_been_are_refused(made: Plan, tmp_path: Path, odd: dict[str, Any]) -> None:
+    entry = read_entry(made.entry(job("bc")))
+    rest = {name: value for name, value in entry.recipe.items() if name not in ("format", "files", "checksum")}
+    lines = [dataclasses.replace(entry.episodes[0], **odd), *entry.episodes[1:]]
+    with pytest.raises(UsageError, match=r"game 0 in .* does not keep the schema"):
+        write_entry(tmp_path / "e", rest, lines, entry.replays, entry.curve)
+
+
+def test_an_entry_names_every_file_it_is_made_of(made: Plan, tmp_path: Path) -> None:
+    shutil.copytree(made.entry(job("bc")), tmp_path / "e")
+    recipe = json.loads((tmp_path / "e" / RECIPE).read_text())
+    del recipe["files"][EPISODES]  # whose checksum nobody would look at
+    (tmp_path / "e" / RECIPE).write_text(json.dumps({**recipe, "checksum": checksum(recipe)}))
+    with pytest.raises(UsageError, match="does not keep the schema: files"):
+        read_entry(tmp_path / "e")
