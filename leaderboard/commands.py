@@ -91,10 +91,17 @@ class Run:
         if self.seed is not None and self.seeds is not None:
             raise UsageError("--seed names one seed and --seeds says how many: give one of the two")
         if self.seed is not None:
+            require_seed(self.seed)
             return [self.seed]
         count = usual if self.seeds is None else self.seeds
         require_positive("seeds", count)
         return range(count)
+
+
+def require_seed(seed: int) -> None:
+    """Raise UsageError for a seed below 0."""
+    if seed < 0:
+        raise UsageError(f"--seed is 0 or more, not {seed}")
 
 
 def default_jobs() -> int:
@@ -202,6 +209,7 @@ class Submit:
         from lmgym.leaderboard.shown import print_results
         from lmgym.leaderboard.submit import submit
 
+        require_seed(self.seed)
         tasks = [Task.of(text) for text in self.tasks]
         todo = [task for task in tasks if not self._is_there(task)]
         tasks = todo or tasks  # where all are there, say so

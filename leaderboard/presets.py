@@ -143,20 +143,42 @@ def load_preset(name: str) -> Preset:
     for key in found:
         if key not in fields:
             raise unknown(f"name in {path}", key, fields)
-    if not isinstance(found.get("tasks"), list) or not isinstance(found.get("seeds"), int):
+    tasks = found.get("tasks")
+    if (
+        not (isinstance(tasks, list) and all(isinstance(task, str) for task in tasks))
+        or type(found.get("seeds")) is not int
+    ):
         raise UsageError(f"{path} needs tasks, a list of games, and seeds, a number")
+    for key in ("tuning_episodes", "evaluation_episodes"):
+        if key in found and type(found[key]) is not int:
+            raise UsageError(f"{key} of {path} is a number of games, not {found[key]!r}")
+    _require_tables(path, found.get("settings", {}))
     preset = Preset(name=path.name if own else name, **{**found, "tasks": tuple(found["tasks"])})
-    for settings in preset.settings.values():
-        for key in settings:
+    return preset
+
+
+def _require_tables(path: Path, settings: Any) -> None:
+    """Raise UsageError where settings are not by game, then by method, and where one of these does not exist: settings
+    of a game that nobody plays would be left out without a word."""
+    if not isinstance(settings, dict) or not all(isinstance(found, dict) for found in settings.values()):
+        raise UsageError(f"settings of {path} are tables by game, then by method")
+    named: dict[str, str] = {}
+    for text, found in settings.items():
+        name = Task.of(text).name
+        if name in named:
+            raise UsageError(f"{path} has settings of one game twice, as {named[name]!r} and as {text!r}")
+        named[name] = text
+        for key, values in found.items():
             if key != "data":
                 _require_method(key)
-    return preset
+                if not isinstance(values, dict):
+                    raise UsageError(f"{key} of {text} in {path} is a table of settings, not {values!r}")
 
 
 def jobs_of(preset: Preset, tasks: Sequence[str], agents: Sequence[str], seeds: Sequence[int]) -> list[Job]:
     """Return the matrix, the clones first. Empty `tasks` or `agents` mean all. A game is left out for a scripted agent
     that it does not have. Raises UsageError for a name that does not exist."""
-    names = list(agents) or [*SCRIPTED, *methods()]
+    names = list(dict.fromkeys(agents)) or [*SCRIPTED, *methods()]
     for name in names:
         if name not in SCRIPTED:
             _require_method(name)

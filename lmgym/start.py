@@ -4,7 +4,6 @@ folder need is made once and kept in the folder `shared` beside them."""
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,7 +85,7 @@ def _default_count(recipe: Recipe) -> int:
     return contract_of(recipe.env_id, recipe.env_kwargs).data_episodes
 
 
-def outdated(env_id: str, env_kwargs: Mapping[str, Any], path: Path) -> bool:
+def outdated(env_id: str, env_kwargs: dict[str, Any], path: Path) -> bool:
     """Return whether a game's own players no longer play the first games of a data set of `DATA_SEED` as they are."""
     agent = load_agent("behaviour", env_id, env_kwargs)
     fresh = collect(agent, env_id, env_kwargs=env_kwargs, episodes=REPLAYED, seed=DATA_SEED)

@@ -1,6 +1,6 @@
 """Entries for tests of the leaderboard: written by the real writer, played by nobody."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 from lmgym.env import contract_of
 from lmgym.evaluate import evaluation_starts
 from lmgym.leaderboard.entries import Entry, EpisodeLine, task_name, write_entry
-from lmgym.leaderboard.references import stored_reference
+from lmgym.leaderboard.references import EVALUATION_SEED, stored_reference
 from lmgym.leaderboard.suites import SCRIPTED
 
 
@@ -16,6 +16,13 @@ def line(total: float, *, success: bool | None = None, error: str | None = None,
     """A game with this return."""
     known = {"seed": 0, "options": {}, "turns": 10, "invalid": 0, "ended": "terminated", "digest": "0" * 16, **facts}
     return EpisodeLine(total=total, success=success, error=error, **known)
+
+
+def official(lines: Sequence[EpisodeLine], env_id: str, env_kwargs: Mapping[str, Any]) -> list[EpisodeLine]:
+    """Let games have been played from the starts of the official evaluation."""
+    starts = evaluation_starts(contract_of(env_id, env_kwargs), len(lines), EVALUATION_SEED)
+    pairs = zip(lines, starts, strict=True)
+    return [replace(one, seed=start.seed, options=dict(start.options)) for one, start in pairs]
 
 
 def written(
@@ -33,10 +40,7 @@ def written(
         "env_kwargs": {},
         "fingerprint": stored_reference(task).fingerprint,
     }
-    starts = evaluation_starts(contract_of(game["env_id"], game["env_kwargs"]), len(lines), 0)
-    lines = [
-        replace(one, seed=start.seed, options=dict(start.options)) for one, start in zip(lines, starts, strict=True)
-    ]
+    lines = official(lines, game["env_id"], game["env_kwargs"])
     recipe = {
         "task": task_name(game["env_id"], game["env_kwargs"]),
         "game": game,

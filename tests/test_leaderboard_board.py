@@ -201,7 +201,8 @@ def test_seeds_of_a_submitted_policy_may_stand_in_different_folders(tmp_path: Pa
 
     first = mine(0)
     assert cell([first, mine(1)], "mine").num_seeds == 2
-    for seed, changes in enumerate(({"policy": None}, {"decoding": {"temperature": 0.0}}, {"parameters": 3}), 2):
+    others: list[dict[str, Any]] = [{"policy": None}, {"decoding": {"temperature": 0.0}}, {"parameters": 3}]
+    for seed, changes in enumerate(others, 2):
         with pytest.raises(UsageError, match=r"made with different (settings|decoding|parameters)"):
             board([first, mine(seed, **changes)], "full")
 

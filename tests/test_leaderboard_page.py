@@ -19,6 +19,7 @@ from lmgym.leaderboard import figures
 from lmgym.leaderboard.entries import EpisodeLine, Replay, ReplayTurn, write_entry
 from lmgym.leaderboard.page import ASSETS, check, page
 from lmgym.leaderboard.references import stored
+from tests.entries import official
 
 HOSTILE = "</script><script>document.title='hacked'</script><!-- <img src=x onerror=alert(1)> &amp; \"'"
 ODD = "tab\there, bell\x07, half \ud800, \u202eright to left\u202c, \U0001f600 and ünïcödé"
@@ -70,6 +71,7 @@ def replay(
 
 def add(folder: Path, task: str, agent: str, kind: str, seed: int, returns: Sequence[float], **more: Any) -> None:
     lines = [line(total, place, more.get("success", True)) for place, total in enumerate(returns)]
+    lines = official(lines, f"lmgym/{task}", {})
     games = more.get("games", [replay("best", [-1.0, -1.0, 0.0])])
     facts = recipe(task, agent, kind, seed, len(lines), **more.get("recipe", {}))
     write_entry(folder / task / agent / f"seed-{seed}", facts, lines, games, more.get("curve"))

@@ -43,7 +43,7 @@ from lmgym.run import Recipe, commits_of, opened, read_record
 from lmgym.store import read_episodes, write_episodes
 from tests.games import ECHO, FOREIGN, WRAPPED
 
-QUICK = {"lm": {"model": "0.1M"}, "optim": {"steps": 40, "batch_tokens": 256, "checkpoint_every": 10}}
+QUICK: dict[str, Any] = {"lm": {"model": "0.1M"}, "optim": {"steps": 40, "batch_tokens": 256, "checkpoint_every": 10}}
 SETTINGS = {
     "data": 200,
     "bc": QUICK,
@@ -293,6 +293,7 @@ def test_estimates_come_from_entries_of_the_same_preset(made: Plan) -> None:
         (["--seeds", "0"], "--seeds is 1 or more"),
         (["--seed", "1", "--seeds", "2"], "one of the two"),
         (["--preset", "missing.toml"], "cannot be read"),
+        (["--seed", "-1"], "--seed is 0 or more, not -1"),
     ],
 )
 def test_wrong_usage_is_one_sentence(words: list[str], message: str, capsys: Any) -> None:
@@ -313,6 +314,16 @@ def test_wrong_usage_is_one_sentence(words: list[str], message: str, capsys: Any
         ('tasks = ["FOMaze-v0"]\nseeds = 1\n[settings."FOMaze-v0"]\nilq.optim.steps = 3\n', "ilql"),
         ('tasks = ["FOMaze-v0"]\nseeds = 1\nevaluation_episodes = 24\n', "multiple of 25"),
         ('tasks = ["FOMaze-v0"]\n', "needs tasks"),
+        ("tasks = [3]\nseeds = 1\n", "needs tasks"),
+        ('tasks = ["FOMaze-v0"]\nseeds = true\n', "needs tasks"),
+        ('tasks = ["FOMaze-v0"]\nseeds = 1\ntuning_episodes = "many"\n', "number of games, not 'many'"),
+        ('tasks = ["FOMaze-v0"]\nseeds = 1\nsettings = 3\n', "tables by game"),
+        ('tasks = ["FOMaze-v0"]\nseeds = 1\n[settings."FOMaz-v0"]\ndata = 3\n', "did you mean 'lmgym/FOMaze-v0'"),
+        ('tasks = ["FOMaze-v0"]\nseeds = 1\n[settings."FOMaze-v0"]\nbc = 3\n', "is a table of settings"),
+        (
+            'tasks = ["FOMaze-v0"]\nseeds = 1\nsettings = {"FOMaze-v0" = {data = 3}, "lmgym/FOMaze-v0" = {data = 4}}\n',
+            "settings of one game twice",
+        ),
         ("tasks = [", "no TOML"),
     ],
 )
@@ -479,10 +490,19 @@ def test_a_run_that_other_code_went_on_with_says_so(tmp_path: Path, monkeypatch:
     assert making.trained_by([tmp_path / "run"]) == "one, two"
 
 
+def test_a_method_that_is_named_twice_is_made_once() -> None:
+    assert jobs_of(preset(), [], ["bc", "bc"], [0]) == [job("bc")]
+
+
 def test_one_entry_made_alone_has_as_many_threads_as_among_others(tmp_path: Path, monkeypatch: Any) -> None:
     plans: list[Plan] = []
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
-    monkeypatch.setattr("lmgym.leaderboard.matrix.run", lambda plan, *_: plans.append(plan) or {})
+
+    def noted(plan: Plan, *_: Any) -> dict[Job, str]:
+        plans.append(plan)
+        return {}
+
+    monkeypatch.setattr("lmgym.leaderboard.matrix.run", noted)
     words = [*command(tmp_path / "out", tmp_path)[3:-5], "--methods", "bc"]
     for more in (["ppo", "random"], [], ["--jobs", "4"], ["--threads", "3"]):
         assert main([*words, *more]) == 0
