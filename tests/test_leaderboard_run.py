@@ -40,6 +40,7 @@ from lmgym.leaderboard.matrix import run
 from lmgym.leaderboard.presets import Job, Preset, Task, jobs_of, load_preset
 from lmgym.leaderboard.submit import submit
 from lmgym.run import Recipe, commits_of, opened, read_record
+from lmgym.seeds import Stream, game_seed
 from lmgym.store import read_episodes, write_episodes
 from tests.games import ECHO, FOREIGN, WRAPPED
 
@@ -108,7 +109,7 @@ def test_an_entry_says_what_was_done(made: Plan) -> None:
     assert recipe["made"]["peak_memory_mib"] > 50
     assert str(made.out) not in (made.entry(job("mc_returns")) / RECIPE).read_text()
     assert [len(entry.episodes), len(entry.replays)] == [20, 3]
-    assert len({line.seed for line in entry.episodes}) == 20
+    assert [line.seed for line in entry.episodes] == [game_seed(Stream.EVALUATE, 0, place) for place in range(20)]
     best = entry.replays[0]
     assert best.rank == "best"
     assert best.total == entry.returns.max()
