@@ -58,7 +58,7 @@ FIELDS: dict[str, type | tuple[type, ...]] = {
     "files": dict,  # checksums by name
     "checksum": str,
 }
-KINDS = ("method", "scripted", "submitted")
+KINDS = ("method", "control", "scripted", "submitted")
 
 
 @dataclass(frozen=True)

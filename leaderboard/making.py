@@ -17,6 +17,7 @@ import torch
 
 from lmgym import provenance
 from lmgym.agents import load_agent
+from lmgym.decoding import Decoding
 from lmgym.env import contract_of
 from lmgym.episode import Episode
 from lmgym.evaluate import collect, default_episodes, evaluate
@@ -26,6 +27,7 @@ from lmgym.journal import Journal
 from lmgym.leaderboard.entries import EpisodeLine, Replay, three_games, write_entry
 from lmgym.leaderboard.presets import Job, Preset, Task
 from lmgym.leaderboard.references import fingerprint
+from lmgym.leaderboard.suites import AGENT_KINDS, GREEDY
 from lmgym.methods import method_module
 from lmgym.play import PolicyAgent
 from lmgym.policy import RECORD, Policy, best_device
@@ -35,10 +37,13 @@ from lmgym.run import Recipe, opened, read_record
 from lmgym.start import DATA_SEED
 from lmgym.store import write_episodes
 from lmgym.tune import FILE as TUNED
-from lmgym.tune import grid, tune, tuning_episodes
+from lmgym.tune import grid, tune, tuned_decoding, tuning_episodes
 
 # The official evaluation games are of this series, for every agent.
 EVALUATION_SEED = 0
+
+# Agents sample as published; what playing greedily is worth, `GREEDY` shows.
+TEMPERATURES = (1.0,)
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,7 @@ class Plan:
 
     def run(self, job: Job) -> Path:
         """Return the folder of a job's training. Those of one game lie side by side and share what they can."""
-        return self.out / "runs" / job.task.name / f"{job.agent}-seed-{job.seed}"
+        return self.out / "runs" / job.task.name / f"{job.learner.agent}-seed-{job.seed}"
 
 
 def make(job: Job, plan: Plan) -> None:
@@ -66,10 +71,9 @@ def make(job: Job, plan: Plan) -> None:
         return
     folder = None
     if job.is_trained:
-        if job.start is not None:
-            trained(job.start, plan)
-        folder = trained(job, plan)
-        tuned(folder, tuning_episodes_of(job, plan))
+        if job.learner.start is not None:
+            trained(job.learner.start, plan)
+        folder = trained(job.learner, plan)
     write(job, plan, folder)
 
 
@@ -105,13 +109,39 @@ def tuning_episodes_of(job: Job, plan: Plan) -> int:
     return tuning_episodes(contract_of(job.task.env_id, job.task.env_kwargs)) if chosen is None else chosen
 
 
-def tuned(folder: Path, count: int) -> None:
-    """Find the settings of play on `count` validation games, unless that was done with as many."""
-    if (folder / TUNED).exists() and json.loads((folder / TUNED).read_text(encoding="utf-8"))["episodes"] == count:
-        return
+def player(job: Job, plan: Plan, folder: Path) -> tuple[PolicyAgent, list[dict[str, Any]]]:
+    """Return the policy in `folder` as it plays, and what tuning tried.
+
+    Agents sample at temperature 1, as published; the weight of learned values is the one that was best on validation
+    games. A policy without values has nothing to tune.
+    """
     policy = Policy.from_pretrained(folder).to(best_device())
-    with stage(folder, "tune"), progress("tune", count * len(grid(policy))) as bar:
-        tune(folder, policy, episodes=count, watch=lambda _: bar.advance())
+    decoding = Decoding(temperature=0.0 if job.agent == GREEDY else 1.0, beta=0.0)
+    settings = grid(policy, TEMPERATURES)
+    trials = [] if len(settings) == 1 else tuned(folder, policy, settings, tuning_episodes_of(job, plan))
+    if trials:
+        decoding = Decoding(**max(trials, key=lambda trial: trial["mean_return"][0])["decoding"])
+    return PolicyAgent(policy, name=job.agent, decoding=decoding), trials
+
+
+def tuned(folder: Path, policy: Policy, settings: list[Decoding], count: int) -> list[dict[str, Any]]:
+    """Return what each of the settings earned on `count` validation games, played now unless that was done before."""
+    wanted = [dataclasses.asdict(decoding) for decoding in settings]
+    known = _trials(folder, count)
+    if [trial["decoding"] for trial in known] != wanted:
+        with stage(folder, "tune"), progress("tune", count * len(settings)) as bar:
+            tune(folder, policy, episodes=count, watch=lambda _: bar.advance(), temperatures=TEMPERATURES)
+        known = _trials(folder, count)
+    return known
+
+
+def _trials(folder: Path, count: int) -> list[dict[str, Any]]:
+    if not (folder / TUNED).exists():
+        return []
+    tuned_decoding(folder)  # raises where the file is damaged or belongs to another policy
+    record = json.loads((folder / TUNED).read_text(encoding="utf-8"))
+    trials: list[dict[str, Any]] = record["trials"] if (record["episodes"], record["seed"]) == (count, 0) else []
+    return trials
 
 
 @contextlib.contextmanager
@@ -174,19 +204,25 @@ def play(agent: Agent, task: Task, episodes: int | None, journal: Journal | None
 def write(job: Job, plan: Plan, folder: Path | None) -> None:
     """Evaluate a job's agent, trained in `folder` or scripted, and write its entry."""
     task = job.task
-    agent = load_agent(job.agent if folder is None else str(folder), task.env_id, task.env_kwargs)
+    agent: Agent
+    trials: list[dict[str, Any]]
+    if folder is None:
+        agent, trials = load_agent(job.agent, task.env_id, task.env_kwargs), []
+    else:
+        agent, trials = player(job, plan, folder)
     played = play(agent, task, plan.preset.evaluation_episodes)
     cost: dict[str, Any] = {} if folder is None else training_cost(job, plan)
     recipe: dict[str, Any] = {
         **described(task, agent, played, title=job.agent),
         "agent": job.agent,
-        "kind": "scripted" if folder is None else "method",
+        "kind": AGENT_KINDS.get(job.agent, "method"),
         "seed": job.seed,
         "preset": plan.preset.name if folder is not None else None,
         "settings": settings_of(job, plan),
         "command": f"lmgym leaderboard run --preset {plan.preset.name} --tasks {task.argument} "
         f"--methods {job.agent} --seed {job.seed}",
-        **{name: cost[name] for name in ("trials", "policy", "tokens", "games") if name in cost},
+        "trials": trials,
+        **{name: cost[name] for name in ("policy", "tokens", "games") if name in cost},
     }
     recipe["made"]["seconds"] |= cost.get("seconds", {})
     recipe["made"]["trained_by"] = cost.get("trained_by")
@@ -234,9 +270,10 @@ def settings_of(job: Job, plan: Plan) -> dict[str, Any]:
     """Return all settings that determine a trained agent's numbers, free of names of folders."""
     if not job.is_trained:
         return {}
-    own = dataclasses.asdict(plan.preset.config(job.task, job.agent))
+    learner = job.learner
+    own = dataclasses.asdict(plan.preset.config(job.task, learner.agent))
     own.pop("init", None)
-    start = None if job.start is None else dataclasses.asdict(plan.preset.config(job.task, job.start.agent))
+    start = None if learner.start is None else dataclasses.asdict(plan.preset.config(job.task, learner.start.agent))
     data = plan.preset.data_episodes(job.task)
     if data is None:
         data = contract_of(job.task.env_id, job.task.env_kwargs).data_episodes
@@ -253,17 +290,15 @@ def training_cost(job: Job, plan: Plan) -> dict[str, Any]:
     """Return what a trained agent cost, its clone included, and what its tuning tried."""
     folder = plan.run(job)
     lines = metrics(folder)
-    start = [] if job.start is None else metrics(plan.run(job.start))
-    tuning = json.loads((folder / TUNED).read_text(encoding="utf-8"))
+    start = [] if job.learner.start is None else metrics(plan.run(job.learner.start))
     return {
-        "trials": tuning["trials"],
         "policy": sha256(folder / RECORD),
         "tokens": sum(line.get("tokens", 0) for line in [*start, *lines]),
         "games": max((line.get("games", 0) for line in lines), default=0),
         "seconds": {
             "clone": round(sum(line["seconds"] for line in start), 1),
             "train": round(sum(line["seconds"] for line in lines), 1),
-            "tune": stages(folder).get("tune"),
+            "tune": stages(folder).get("tune", 0.0),
         },
         # Perhaps older than what evaluates.
         "trained_by": read_record(folder)["made_with"]["commit"],

@@ -146,7 +146,7 @@ def _percent(share: Interval | None) -> Interval | None:
 
 
 def _competes(cell: Cell) -> bool:
-    return cell.kind != "scripted"
+    return cell.competes
 
 
 def _wins(one: Board, agent: str) -> tuple[int, int] | None:

@@ -7,7 +7,7 @@ from rich.cells import cell_len
 from lmgym.leaderboard.board import Board, Cell, Row
 from lmgym.leaderboard.entries import Entry
 from lmgym.leaderboard.published import Published
-from lmgym.leaderboard.suites import METHODS, SCRIPTED, TITLES
+from lmgym.leaderboard.suites import BESIDE, METHODS, TITLES
 from lmgym.scores import Interval, Score
 
 SUITES = {
@@ -92,9 +92,9 @@ def readme(boards: Mapping[str, Board], entries: Sequence[Entry]) -> str:
 def _suite(board: Board) -> list[str]:
     if not any(row.cells for row in board.rows):
         return ["There are no entries of this suite yet.\n"]
-    agents = [agent for agent in board.columns if agent not in SCRIPTED]
-    parts = [_scores(board, agents, published=True), "", "Scripted players, for comparison:\n"]
-    parts += [_scores(board, [agent for agent in board.columns if agent in SCRIPTED], published=False), ""]
+    agents = [agent for agent in board.columns if agent not in BESIDE]
+    parts = [_scores(board, agents, published=True), "", "For comparison, out of competition:\n"]
+    parts += [_scores(board, [agent for agent in board.columns if agent in BESIDE], published=False), ""]
     orders = [
         f"{row.title} {row.kendall:.2f} ({row.num_ranked} methods)"
         for row in board.rows
@@ -137,7 +137,7 @@ def _emphasis(cell: Cell, text: str) -> str:
 
 
 def _one_seed(cell: Cell) -> str:
-    return "¹" if cell.num_seeds == 1 and cell.kind == "method" else ""
+    return "¹" if cell.num_seeds == 1 and cell.kind in ("method", "control") else ""
 
 
 def bracketed(interval: Interval, digits: int) -> str:
@@ -152,7 +152,7 @@ def published_score(published: Published, mark: str = "†") -> str:
 
 def _missing(board: Board) -> str:
     """Return in words which cells are empty: whole rows first, then by agent."""
-    total = len(board.rows) * len([*METHODS, *SCRIPTED])
+    total = len(board.rows) * len([*METHODS, *BESIDE])
     if not board.missing:
         return f"All {total} cells are filled."
     bare = [row.task for row in board.rows if not row.cells]

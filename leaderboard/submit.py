@@ -12,6 +12,7 @@ from lmgym.journal import journal
 from lmgym.leaderboard.entries import Entry, file_name, write_entry
 from lmgym.leaderboard.making import EVALUATION_SEED, described, play
 from lmgym.leaderboard.presets import Task
+from lmgym.leaderboard.suites import AGENT_KINDS
 from lmgym.methods import methods
 
 
@@ -33,7 +34,7 @@ def submit(
     agents, and where games failed: an entry of some of the games would not be comparable.
     """
     slug, chat = file_name(name), chat or ChatOptions()
-    if slug in (*SCRIPTED, *methods()):
+    if slug in (*SCRIPTED, *AGENT_KINDS, *methods()):
         raise UsageError(f"{name!r} is the name of one of lmgym's own agents; choose another --name")
     folder = entries / task.name / slug / f"seed-{seed}"
     if folder.exists():

@@ -52,8 +52,8 @@ def verify(folder: Path, *, run: Path | None, agent: str | None, retrain: Path |
     task = task_of(entry)
     if entry.recipe["game"]["fingerprint"] != fingerprint(task.env_id, task.env_kwargs):
         raise UsageError(f"{task.env_id} does something else than when {folder} was made: the entry is out of date")
-    if entry.recipe["kind"] == "method" and retrain is not None:
-        return Comparison(entry.episodes, _made_again(entry, task, retrain).episodes)
+    if entry.recipe["kind"] in ("method", "control") and retrain is not None:
+        return Comparison(entry.episodes, _made_again(entry, retrain).episodes)
     if retrain is not None:
         raise UsageError(f"{entry.agent} was not trained by the leaderboard: leave --retrain out")
     player = _player(entry, task, run, agent)
@@ -83,13 +83,17 @@ def _player(entry: Entry, task: Task, run: Path | None, agent: str | None) -> Ag
 
 def _usual_run(entry: Entry) -> Path:
     folder = Path("runs") / f"leaderboard-{entry.recipe['preset']}" / "runs"
-    return folder / entry.task / f"{entry.agent}-seed-{entry.seed}"
+    return folder / entry.task / f"{_job(entry).learner.agent}-seed-{entry.seed}"
+
+
+def _job(entry: Entry) -> Job:
+    return Job(task_of(entry), entry.agent, entry.seed)
 
 
 def preset_of(entry: Entry) -> Preset:
     """Return a preset that makes a trained entry once more: its game and its settings, nothing else."""
     settings = entry.recipe["settings"]
-    own = {entry.agent: settings["method"], "data": settings["data"]}
+    own = {_job(entry).learner.agent: settings["method"], "data": settings["data"]}
     clone = {} if settings["start"] is None else {START: settings["start"]}
     game = task_of(entry)
     return Preset(
@@ -102,9 +106,9 @@ def preset_of(entry: Entry) -> Preset:
     )
 
 
-def _made_again(entry: Entry, task: Task, out: Path) -> Entry:
+def _made_again(entry: Entry, out: Path) -> Entry:
     plan = Plan(preset_of(entry), out, out / "entries", threads=entry.recipe["settings"]["threads"])
-    job = Job(task, entry.agent, entry.seed)
+    job = _job(entry)
     make(job, plan)
     again = read_entry(plan.entry(job))
     odd = same_recipe(entry.recipe, again.recipe)

@@ -31,6 +31,9 @@ from lmgym.leaderboard.estimates import estimates
 from lmgym.leaderboard.making import Plan
 from lmgym.leaderboard.matrix import run
 from lmgym.leaderboard.presets import Job, Preset, Task, jobs_of, load_preset
+from lmgym.leaderboard.suites import GREEDY, SUITES
+from lmgym.policy import Policy
+from lmgym.tune import grid
 from tests.games import ECHO
 
 QUICK = {"lm": {"model": "0.1M"}, "optim": {"steps": 40, "batch_tokens": 256, "checkpoint_every": 10}}
@@ -66,7 +69,7 @@ def job(agent: str, seed: int = 0) -> Job:
 def made(tmp_path_factory: pytest.TempPathFactory) -> Plan:
     """A clone and what learns on top of it, made in this process."""
     the_plan = plan(tmp_path_factory.mktemp("made"))
-    for agent in ("mc_returns", "bc", "random"):
+    for agent in ("mc_returns", "bc", GREEDY, "random"):
         making.make(job(agent), the_plan)
     return the_plan
 
@@ -88,7 +91,7 @@ def test_an_entry_says_what_was_done(made: Plan) -> None:
     assert recipe["settings"]["method"]["optim"]["steps"] == 30
     assert recipe["settings"]["start"]["optim"]["steps"] == 40
     assert recipe["settings"]["data"] == 200
-    assert len(recipe["trials"]) == 10
+    assert len(recipe["trials"]) == 5
     assert recipe["decoding"] == max(recipe["trials"], key=lambda trial: trial["mean_return"][0])["decoding"]
     assert recipe["tokens"] == entry.curve[-1]["tokens"] + read_entry(made.entry(job("bc"))).curve[-1]["tokens"]
     assert set(recipe["made"]["seconds"]) == {"clone", "train", "tune", "evaluate"}
@@ -106,6 +109,29 @@ def test_an_entry_says_what_was_done(made: Plan) -> None:
     assert isinstance(q, float)
 
 
+def test_agents_sample_and_the_greedy_clone_does_not(made: Plan, tmp_path: Path) -> None:
+    clone, greedy = read_entry(made.entry(job("bc"))), read_entry(made.entry(job(GREEDY)))
+    assert [clone.recipe["decoding"]["temperature"], greedy.recipe["decoding"]["temperature"]] == [1.0, 0.0]
+    assert clone.recipe["trials"] == greedy.recipe["trials"] == []  # there is nothing to tune
+    assert clone.recipe["policy"] == greedy.recipe["policy"]
+    assert [clone.recipe["kind"], greedy.recipe["kind"]] == ["method", "control"]
+    mc_returns = read_entry(made.entry(job("mc_returns"))).recipe
+    assert {trial["decoding"]["temperature"] for trial in mc_returns["trials"]} == {1.0}
+    again = verify.verify(greedy.folder, run=None, agent=None, retrain=tmp_path)
+    assert again.differing == []
+
+
+def test_settings_are_tuned_again_where_others_were_tried(made: Plan, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(made.run(job("mc_returns")), folder)
+    before = json.loads((folder / "tuned.json").read_text())
+    other = {**before, "trials": before["trials"][:2]}
+    (folder / "tuned.json").write_text(json.dumps(other))
+    policy = Policy.from_pretrained(folder)
+    trials = making.tuned(folder, policy, grid(policy, (1.0,)), 10)
+    assert trials == before["trials"]
+
+
 def test_clones_and_data_are_made_once_for_all(made: Plan) -> None:
     folder = made.out / "runs" / Task(ECHO).name
     assert sorted(path.name for path in folder.iterdir() if not path.name.startswith(".")) == [
@@ -117,7 +143,7 @@ def test_clones_and_data_are_made_once_for_all(made: Plan) -> None:
 
 def test_the_same_work_gives_the_same_bytes(made: Plan, tmp_path: Path) -> None:
     again = plan(tmp_path)
-    for agent in ("random", "bc", "mc_returns"):
+    for agent in ("random", "bc", GREEDY, "mc_returns"):
         making.make(job(agent), again)
     assert contents(again.entries) == contents(made.entries)
 
@@ -293,7 +319,7 @@ def test_wrong_usage_is_one_sentence(words: list[str], message: str, capsys: Any
     ("text", "message"),
     [
         ('tasks = ["FOMaze-v0"]\nseeds = 1\n[settings."FOMaze-v0"]\nilql.optim.step = 3\n', "steps"),
-        ('tasks = ["FOMaze-v0"]\nseeds = 1\n[settings."FOMaze-v0"]\nilql.optim.steps = "many"\n', "is like 1500"),
+        ('tasks = ["FOMaze-v0"]\nseeds = 1\n[settings."FOMaze-v0"]\nilql.optim.steps = "many"\n', "is like 2500"),
         ('tasks = ["FOMaze-v0"]\nseeds = 1\n[settings."FOMaze-v0"]\nilq.optim.steps = 3\n', "ilql"),
         ('tasks = ["FOMaze-v0"]\nseeds = 1\nevaluation_episodes = 24\n', "multiple of 25"),
         ('tasks = ["FOMaze-v0"]\n', "needs tasks"),
@@ -310,8 +336,11 @@ def test_a_wrong_preset_is_one_sentence(text: str, message: str, tmp_path: Path,
 def test_the_presets_are_whole(name: str) -> None:
     chosen = load_preset(name)
     jobs = jobs_of(chosen, [], [], range(chosen.seeds))
-    methods_and_players = 6 * chosen.seeds + 3
+    methods_and_players = 7 * chosen.seeds + 3  # greedy clones are one more
     assert len(jobs) == len(chosen.tasks) * methods_and_players
+    suites = {"standard": "mini", "full": "full"}
+    if name in suites:
+        assert [Task.of(text).name for text in chosen.tasks] == list(SUITES[suites[name]])
     for one in jobs:
         if one.is_trained:
             assert making.settings_of(one, Plan(chosen, Path("x"), Path("x"), 1))["data"] > 0
