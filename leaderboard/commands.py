@@ -42,7 +42,7 @@ class Run:
     def run(self) -> int:
         from lmgym.leaderboard.entries import read_entry
         from lmgym.leaderboard.estimates import estimates
-        from lmgym.leaderboard.making import Plan
+        from lmgym.leaderboard.making import Plan, require_current
         from lmgym.leaderboard.matrix import failures
         from lmgym.leaderboard.matrix import run as run_matrix
         from lmgym.leaderboard.presets import jobs_of, load_preset
@@ -56,6 +56,8 @@ class Run:
         out = self.out or Path("runs") / f"leaderboard-{preset.name}"
         plan = Plan(preset, out, self.entries or out / "entries", threads=max(1, (os.cpu_count() or 1) // workers))
         known = estimates(plan, jobs, {plan.entries, PUBLISHED / "entries"})
+        for job in jobs:
+            require_current(job, plan)
         if self.dry_run:
             print_plan(plan, jobs, workers, known, failures(plan, jobs))
             return 0

@@ -20,11 +20,12 @@ from lmgym.agents import load_agent
 from lmgym.decoding import Decoding
 from lmgym.env import contract_of
 from lmgym.episode import Episode
+from lmgym.errors import UsageError
 from lmgym.evaluate import collect, default_episodes, evaluate
 from lmgym.files import locked, sha256, write_json
 from lmgym.inspection import look
 from lmgym.journal import Journal
-from lmgym.leaderboard.entries import EpisodeLine, Replay, three_games, write_entry
+from lmgym.leaderboard.entries import EpisodeLine, Replay, read_entry, three_games, write_entry
 from lmgym.leaderboard.presets import Job, Preset, Task
 from lmgym.leaderboard.references import fingerprint
 from lmgym.leaderboard.suites import AGENT_KINDS, GREEDY
@@ -62,6 +63,23 @@ class Plan:
     def run(self, job: Job) -> Path:
         """Return the folder of a job's training. Those of one game lie side by side and share what they can."""
         return self.out / "runs" / job.task.name / f"{job.learner.agent}-seed-{job.seed}"
+
+
+def require_current(job: Job, plan: Plan) -> None:
+    """Raise UsageError where a job's entry is there and was made otherwise than the plan would make it."""
+    folder = plan.entry(job)
+    if not folder.exists():
+        return
+    recipe, task = read_entry(folder).recipe, job.task
+    count = default_episodes(contract_of(task.env_id, task.env_kwargs), plan.preset.evaluation_episodes, task.env_id)
+    differences = {
+        "another version of its game": recipe["game"]["fingerprint"] != fingerprint(task.env_id, task.env_kwargs),
+        "other settings": recipe["settings"] != json.loads(json.dumps(settings_of(job, plan))),
+        "another number of games": recipe["evaluation"]["episodes"] != count,
+    }
+    for what, differs in differences.items():
+        if differs:
+            raise UsageError(f"{folder} was made with {what}; remove it to make it again, or choose another --out")
 
 
 def make(job: Job, plan: Plan) -> None:
@@ -262,6 +280,7 @@ def made(evaluating: float) -> dict[str, Any]:
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
         "seconds": {"evaluate": round(evaluating, 1)},
+        "threads": torch.get_num_threads(),
         "peak_memory_mib": provenance.peak_memory_mib(),
     }
 
@@ -282,7 +301,6 @@ def settings_of(job: Job, plan: Plan) -> dict[str, Any]:
         "start": start,
         "method": own,
         "tuning_episodes": tuning_episodes_of(job, plan),
-        "threads": plan.threads,
     }
 
 

@@ -40,8 +40,8 @@ FOOT = """\
 - **¹** One training seed only: the interval covers the chance of games and nothing of training anew. Scripted players
   are not trained, and their intervals are always of games only.
 - **Bold** is the best trained or submitted agent of a row, **≈** marks those that cannot be told from it: the interval
-  of the difference contains 0. Nothing corrects for the number of comparisons. Scripted players do not compete:
-  experts may know what agents do not see (in PO Maze the position, which is worth more than 100).
+  of the difference contains 0. Nothing corrects for the number of comparisons. What stands out of competition is
+  there for comparison: experts may know what agents do not see (in PO Maze the position, which is worth more than 100).
 - *published* are the scores of LMRL-Gym ([arXiv 2311.18232](https://arxiv.org/abs/2311.18232), table 2): of another
   model, of one training each, without intervals, with settings chosen on the games that were reported. **†** This score
   cannot be recomputed from the return and the constants that were published with it; compare returns.
@@ -50,8 +50,9 @@ FOOT = """\
 - **IQM** is the mean of the middle half of the returns. **Invalid** is the share of actions that the game refused.
   **Better than BC** is the probability that a game returns more than a game of the clone that all methods start from,
   equal returns counting half. **Games** are training seeds times evaluation games of each.
-- Settings that are chosen after training (the weight of learned values, temperature) are chosen on validation games,
-  never on these.
+- **Play.** Trained agents sample at temperature 1, as published. The weight of learned values (beta: 1, 4, 16, 64 or
+  256) is chosen on validation games, never on these. **Greedy BC** is the same clone, taking the likeliest token: where
+  it is near 100, the most frequent action of the data is the right one, and sampling is all that BC lacks.
 
 ## How to make it again
 

@@ -107,7 +107,7 @@ def preset_of(entry: Entry) -> Preset:
 
 
 def _made_again(entry: Entry, out: Path) -> Entry:
-    plan = Plan(preset_of(entry), out, out / "entries", threads=entry.recipe["settings"]["threads"])
+    plan = Plan(preset_of(entry), out, out / "entries", threads=entry.recipe["made"]["threads"])
     job = _job(entry)
     make(job, plan)
     again = read_entry(plan.entry(job))
