@@ -289,6 +289,17 @@ def test_the_command_says_what_is_to_be_done(tmp_path: Path, capsys: Any) -> Non
     assert not (tmp_path / "out").exists()
 
 
+def test_an_entry_that_was_made_otherwise_is_not_taken_for_done(made: Plan) -> None:
+    making.require_current(job("bc"), made)
+    making.require_current(job("ppo"), made)  # not there
+    other = {ECHO: {**SETTINGS, "bc": {**QUICK, "optim": {"steps": 41}}}}
+    for changes, message in (({"settings": other}, "other settings"), ({"evaluation_episodes": 30}, "number of games")):
+        changed = dataclasses.replace(made, preset=dataclasses.replace(made.preset, **changes))
+        with pytest.raises(UsageError, match=message):
+            making.require_current(job("bc"), changed)
+    making.require_current(job("random"), dataclasses.replace(made, preset=preset(settings=other)))
+
+
 def test_estimates_come_from_entries_of_the_same_preset(made: Plan) -> None:
     known = estimates(made, [job("bc", 1), job("ppo")], [made.entries])
     seconds = read_entry(made.entry(job("bc"))).recipe["made"]["seconds"]
