@@ -2,7 +2,7 @@
 
 An entry is a folder `<task>/<agent>/seed-<n>/`:
 
-recipe.json          what was done, and under `made` what varies between repeats: time, memory, hardware, threads, versions
+recipe.json          what was done, and under `made` what varies between repeats: time, memory, machine, versions
 episodes.jsonl.gz    one line per evaluation game, in order (`EpisodeLine`)
 games.jsonl.gz       three of the games turn by turn: best, middle and worst by return (`Replay`)
 curve.jsonl.gz       the training's metrics, thinned, without its speed; absent for agents that were not trained here
