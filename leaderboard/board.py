@@ -12,10 +12,10 @@ from lmgym.env import contract_of
 from lmgym.errors import UsageError, unknown
 from lmgym.evaluate import evaluation_starts
 from lmgym.leaderboard import published, stats
-from lmgym.leaderboard.entries import Entry, same_recipe, task_name
+from lmgym.leaderboard.entries import KINDS, Entry, same_recipe, task_name
 from lmgym.leaderboard.published import Published
 from lmgym.leaderboard.references import EVALUATION_SEED, TaskReference, stored_reference
-from lmgym.leaderboard.suites import METHODS, SCRIPTED, START, SUITES, TAKEN, TITLES
+from lmgym.leaderboard.suites import AGENT_KINDS, BESIDE, METHODS, START, SUITES, TAKEN, TITLES
 from lmgym.scores import Interval, Reference
 
 # Of the bootstrap. Fixed, so that the same entries give the same board.
@@ -58,6 +58,11 @@ class Cell:
     def kind(self) -> str:
         """As in the recipes."""
         return str(self.entries[0].recipe["kind"])
+
+    @property
+    def competes(self) -> bool:
+        """Whether it may be the best: it learned to play, or was sent in."""
+        return self.kind in ("method", "submitted")
 
     @property
     def title(self) -> str:
@@ -107,13 +112,13 @@ class Board:
     @property
     def missing(self) -> list[tuple[str, str]]:
         """Task and agent of the cells that are empty though everybody expects them; submitted agents may choose."""
-        expected = [*METHODS, *SCRIPTED]
+        expected = [*METHODS, *BESIDE]
         return [(row.task, agent) for row in self.rows for agent in expected if agent not in row.cells]
 
 
 def agent_title(entry: Entry) -> str:
     """Return what people call an agent: ours by the names of `suites`, others by the names they gave themselves."""
-    return {**METHODS, **SCRIPTED}.get(entry.agent, str(entry.recipe["title"]))
+    return {**METHODS, **BESIDE}.get(entry.agent, str(entry.recipe["title"]))
 
 
 def board(entries: Iterable[Entry], suite: str) -> Board:
@@ -145,11 +150,11 @@ def _boards(entries: Iterable[Entry], suites: Sequence[str]) -> dict[str, Board]
 
 
 def _board(suite: str, rows: Sequence[Row]) -> Board:
-    others: dict[str, dict[str, str]] = {"method": {}, "submitted": {}, "scripted": {}}
+    others: dict[str, dict[str, str]] = {kind: {} for kind in KINDS}
     for cell in (cell for row in rows for cell in row.cells.values()):
         others[cell.kind].setdefault(cell.agent, cell.title)
-    methods, submitted, scripted = ({name: found[name] for name in sorted(found)} for found in others.values())
-    titles = {**METHODS, **methods, **submitted, **SCRIPTED, **scripted}
+    found = {kind: {name: titles[name] for name in sorted(titles)} for kind, titles in others.items()}
+    titles = {**METHODS, **found["method"], **found["submitted"], **BESIDE}
     return Board(suite, tuple(rows), tuple(titles), titles)
 
 
@@ -178,7 +183,7 @@ def _require_own_name(entry: Entry) -> None:
     kind = entry.recipe["kind"]
     if kind == "submitted" and not TAKEN.isdisjoint({entry.agent.lower(), str(entry.recipe["title"]).strip().lower()}):
         raise UsageError(f"{entry.folder} is a submitted agent with the name of one of lmgym's; choose another name")
-    reserved = {**dict.fromkeys(METHODS, "method"), **dict.fromkeys(SCRIPTED, "scripted")}.get(entry.agent, kind)
+    reserved = AGENT_KINDS.get(entry.agent, kind)
     if kind != reserved:
         raise UsageError(f"{entry.folder} is a {kind} agent with the name of a {reserved} one; choose another name")
 
@@ -251,7 +256,7 @@ def _interval(estimate: stats.Estimate) -> Interval:
 
 def _tied(cells: Mapping[str, Cell]) -> set[str]:
     """Return the best agents of a row that learned something, or were sent in; empty where there is no competition."""
-    competing = {agent: cell.returns for agent, cell in cells.items() if cell.kind != "scripted" and not cell.errors}
+    competing = {agent: cell.returns for agent, cell in cells.items() if cell.competes and not cell.errors}
     return stats.tied_with_best(competing, seed=SEED) if len(competing) > 1 else set()
 
 

@@ -49,7 +49,7 @@ class Run:
     def run(self) -> int:
         from lmgym.leaderboard.entries import read_entry
         from lmgym.leaderboard.estimates import estimates
-        from lmgym.leaderboard.making import Plan, require_its_own
+        from lmgym.leaderboard.making import Plan, require_current
         from lmgym.leaderboard.matrix import failures
         from lmgym.leaderboard.matrix import run as run_matrix
         from lmgym.leaderboard.presets import jobs_of, load_preset
@@ -70,9 +70,9 @@ class Run:
         workers = min(len(jobs), workers)
         out = self.out or Path("runs") / f"leaderboard-{preset.name}"
         plan = Plan(preset, out, self.entries or out / "entries", threads)
-        for job in jobs:
-            require_its_own(job, plan)
         known = estimates(plan, jobs, {plan.entries, PUBLISHED / "entries"})
+        for job in jobs:
+            require_current(job, plan)
         if self.dry_run:
             print_plan(plan, jobs, workers, known, failures(plan, jobs))
             return 0

@@ -2,7 +2,7 @@
 
 An entry is a folder `<task>/<agent>/seed-<n>/`:
 
-recipe.json          what was done, and under `made` what varies between repeats: time, memory, hardware, versions
+recipe.json          what was done, and under `made` what varies between repeats: time, memory, machine, versions
 episodes.jsonl.gz    one line per evaluation game, in order (`EpisodeLine`)
 games.jsonl.gz       three of the games turn by turn: best, middle and worst by return (`Replay`)
 curve.jsonl.gz       the training's metrics, thinned, without its speed; absent for agents that were not trained here
@@ -55,11 +55,11 @@ FIELDS: dict[str, type | tuple[type, ...]] = {
     "tokens": int,  # that training read, the clone's included
     "games": int,  # that training played
     "command": str,  # that makes this entry
-    "made": dict,  # lmgym, commit, packages, hardware, date, seconds by stage, peak_memory_mib
+    "made": dict,  # lmgym, commit, packages, hardware, threads, date, seconds by stage, peak_memory_mib
     "files": dict,  # checksums by name
     "checksum": str,
 }
-KINDS = ("method", "scripted", "submitted")
+KINDS = ("method", "control", "scripted", "submitted")
 
 
 @dataclass(frozen=True)

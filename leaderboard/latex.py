@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from lmgym.leaderboard.board import Board, Cell
 from lmgym.leaderboard.published import Published
-from lmgym.leaderboard.suites import SCRIPTED
+from lmgym.leaderboard.suites import BESIDE
 
 HEAD = "% Made by `lmgym leaderboard table`; do not edit. \\usepackage{booktabs}\n"
 
@@ -32,7 +32,7 @@ def latex(boards: Mapping[str, Board]) -> str:
 
 
 def _table(board: Board) -> str:
-    agents = [agent for agent in board.columns if agent not in SCRIPTED or any(agent in r.cells for r in board.rows)]
+    agents = [agent for agent in board.columns if agent not in BESIDE or any(agent in r.cells for r in board.rows)]
     lines = []
     for row in board.rows:
         lines.append(_line([escaped(row.title), *(_score(row.cells.get(agent)) for agent in agents)]))
@@ -67,7 +67,7 @@ def _score(cell: Cell | None) -> str:
         return ""
     score = cell.score
     mean = rf"\textbf{{{_number(score.mean)}}}" if cell.best else _number(score.mean)
-    one_seed = "$^{1}$" if cell.num_seeds == 1 and cell.kind == "method" else ""
+    one_seed = "$^{1}$" if cell.num_seeds == 1 and cell.kind in ("method", "control") else ""
     tie = r" $\approx$" if cell.tied else ""
     return f"{mean}{tie} [{_number(score.low)}, {_number(score.high)}]{one_seed}"
 

@@ -17,6 +17,7 @@ import torch
 
 from lmgym import provenance
 from lmgym.agents import load_agent
+from lmgym.decoding import Decoding
 from lmgym.env import contract_of
 from lmgym.episode import Episode
 from lmgym.errors import UsageError
@@ -27,6 +28,7 @@ from lmgym.journal import Journal
 from lmgym.leaderboard.entries import EpisodeLine, Replay, read_entry, three_games, write_entry
 from lmgym.leaderboard.presets import Job, Preset, Task
 from lmgym.leaderboard.references import EVALUATION_SEED, fingerprint
+from lmgym.leaderboard.suites import AGENT_KINDS, GREEDY
 from lmgym.methods import method_module
 from lmgym.play import PolicyAgent
 from lmgym.policy import RECORD, Policy, best_device
@@ -36,11 +38,10 @@ from lmgym.run import Recipe, commits_of, opened, read_record
 from lmgym.start import DATA_SEED, outdated
 from lmgym.store import write_episodes
 from lmgym.tune import FILE as TUNED
-from lmgym.tune import FORMAT as TUNED_FORMAT
-from lmgym.tune import grid, tune, tuning_episodes
+from lmgym.tune import grid, tune, tuned_decoding, tuning_episodes
 
-# Settings of play are chosen on this series of validation games.
-TUNING_SEED = 0
+# Agents sample as published; what playing greedily is worth, `GREEDY` shows.
+TEMPERATURES = (1.0,)
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,24 @@ class Plan:
 
 def run_folder(out: Path, job: Job) -> Path:
     """Return the folder of a job's training below that of the work."""
-    return out / "runs" / job.task.name / f"{job.agent}-seed-{job.seed}"
+    return out / "runs" / job.task.name / f"{job.learner.agent}-seed-{job.seed}"
+
+
+def require_current(job: Job, plan: Plan) -> None:
+    """Raise UsageError where a job's entry is there and was made otherwise than the plan would make it."""
+    folder = plan.entry(job)
+    if not folder.exists():
+        return
+    recipe, task = read_entry(folder).recipe, job.task
+    count = default_episodes(contract_of(task.env_id, task.env_kwargs), plan.preset.evaluation_episodes, task.env_id)
+    differences = {
+        "another version of its game": recipe["game"]["fingerprint"] != fingerprint(task.env_id, task.env_kwargs),
+        "other settings": recipe["settings"] != json.loads(json.dumps(settings_of(job, plan))),
+        "another number of games": recipe["evaluation"]["episodes"] != count,
+    }
+    for what, differs in differences.items():
+        if differs:
+            raise UsageError(f"{folder} was made with {what}; remove it to make it again, or choose another --out")
 
 
 def make(job: Job, plan: Plan) -> None:
@@ -73,10 +91,9 @@ def make(job: Job, plan: Plan) -> None:
         return
     folder = None
     if job.is_trained:
-        if job.start is not None:
-            trained(job.start, plan)
-        folder = trained(job, plan)
-        tuned(folder, tuning_episodes_of(job, plan))
+        if job.learner.start is not None:
+            trained(job.learner.start, plan)
+        folder = trained(job.learner, plan)
     write(job, plan, folder)
 
 
@@ -93,39 +110,6 @@ def trained(job: Job, plan: Plan) -> Path:
         if not run.finished:
             method_module(job.agent).train(run, config)
     return folder
-
-
-def require_its_own(job: Job, plan: Plan) -> None:
-    """Raise UsageError where a job's entry is there and was made in another way than the plan would make it."""
-    if not plan.entry(job).exists():
-        return
-    recipe = read_entry(plan.entry(job)).recipe
-    for name, wanted in determined(job, plan).items():
-        odd = difference(recipe[name], wanted, name)
-        if odd is not None:
-            raise UsageError(
-                f"{plan.entry(job)} was made with {odd}: remove it to make it again, or choose another --out"
-            )
-
-
-def determined(job: Job, plan: Plan) -> dict[str, Any]:
-    """Return what a plan says of an entry beforehand."""
-    rules = contract_of(job.task.env_id, job.task.env_kwargs)
-    count = default_episodes(rules, plan.preset.evaluation_episodes, job.task.env_id)
-    return {
-        "kind": "method" if job.is_trained else "scripted",
-        "preset": plan.preset.name if job.is_trained else None,
-        "settings": json.loads(json.dumps(settings_of(job, plan))),
-        "evaluation": {"episodes": count, "seed": EVALUATION_SEED},
-    }
-
-
-def difference(old: Any, new: Any, name: str) -> str | None:
-    """Return the first place at which two values of a recipe differ, in words; None where they are the same."""
-    if isinstance(old, Mapping) and isinstance(new, Mapping):
-        pairs = ((key, old.get(key), new.get(key)) for key in sorted({*old, *new}))
-        return next((odd for key, a, b in pairs if (odd := difference(a, b, f"{name}.{key}"))), None)
-    return None if old == new else f"{name} {old!r}, and this command says {new!r}"
 
 
 def offline_data(task: Task, plan: Plan, count: int) -> Path:
@@ -147,33 +131,39 @@ def tuning_episodes_of(job: Job, plan: Plan) -> int:
     return tuning_episodes(contract_of(job.task.env_id, job.task.env_kwargs)) if chosen is None else chosen
 
 
-def tuned(folder: Path, count: int) -> None:
-    """Find the settings of play on `count` validation games, unless that was done: this policy, with as many games of
-    the same series, and the same settings to choose from."""
+def player(job: Job, plan: Plan, folder: Path) -> tuple[PolicyAgent, list[dict[str, Any]]]:
+    """Return the policy in `folder` as it plays, and what tuning tried.
+
+    Agents sample at temperature 1, as published; the weight of learned values is the one that was best on validation
+    games. A policy without values has nothing to tune.
+    """
     policy = Policy.from_pretrained(folder).to(best_device())
-    if _was_tuned(folder, policy, count):
-        return
-    with stage(folder, "tune"), progress("tune", count * len(grid(policy))) as bar:
-        tune(folder, policy, episodes=count, seed=TUNING_SEED, watch=lambda _: bar.advance())
+    decoding = Decoding(temperature=0.0 if job.agent == GREEDY else 1.0, beta=0.0)
+    settings = grid(policy, TEMPERATURES)
+    trials = [] if len(settings) == 1 else tuned(folder, policy, settings, tuning_episodes_of(job, plan))
+    if trials:
+        decoding = Decoding(**max(trials, key=lambda trial: trial["mean_return"][0])["decoding"])
+    return PolicyAgent(policy, name=job.agent, decoding=decoding), trials
 
 
-def _was_tuned(folder: Path, policy: Policy, count: int) -> bool:
-    path = folder / TUNED
-    if not path.exists():
-        return False
-    wanted = {
-        "format": TUNED_FORMAT,
-        "policy": sha256(folder / RECORD),
-        "episodes": count,
-        "seed": TUNING_SEED,
-    }
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        tried = [trial["decoding"] for trial in found["trials"]]
-        same = {name: found[name] for name in wanted} == wanted
-    except (ValueError, TypeError, KeyError):
-        return False
-    return same and tried == [dataclasses.asdict(decoding) for decoding in grid(policy)]
+def tuned(folder: Path, policy: Policy, settings: list[Decoding], count: int) -> list[dict[str, Any]]:
+    """Return what each of the settings earned on `count` validation games, played now unless that was done before."""
+    wanted = [dataclasses.asdict(decoding) for decoding in settings]
+    known = _trials(folder, count)
+    if [trial["decoding"] for trial in known] != wanted:
+        with stage(folder, "tune"), progress("tune", count * len(settings)) as bar:
+            tune(folder, policy, episodes=count, watch=lambda _: bar.advance(), temperatures=TEMPERATURES)
+        known = _trials(folder, count)
+    return known
+
+
+def _trials(folder: Path, count: int) -> list[dict[str, Any]]:
+    if not (folder / TUNED).exists():
+        return []
+    tuned_decoding(folder)  # raises where the file is damaged or belongs to another policy
+    record = json.loads((folder / TUNED).read_text(encoding="utf-8"))
+    trials: list[dict[str, Any]] = record["trials"] if (record["episodes"], record["seed"]) == (count, 0) else []
+    return trials
 
 
 @contextlib.contextmanager
@@ -236,17 +226,25 @@ def play(agent: Agent, task: Task, episodes: int | None, journal: Journal | None
 def write(job: Job, plan: Plan, folder: Path | None) -> None:
     """Evaluate a job's agent, trained in `folder` or scripted, and write its entry."""
     task = job.task
-    agent = load_agent(job.agent if folder is None else str(folder), task.env_id, task.env_kwargs)
+    agent: Agent
+    trials: list[dict[str, Any]]
+    if folder is None:
+        agent, trials = load_agent(job.agent, task.env_id, task.env_kwargs), []
+    else:
+        agent, trials = player(job, plan, folder)
     played = play(agent, task, plan.preset.evaluation_episodes)
     cost: dict[str, Any] = {} if folder is None else training_cost(job, plan)
     recipe: dict[str, Any] = {
         **described(task, agent, played, title=job.agent),
         "agent": job.agent,
-        **determined(job, plan),
+        "kind": AGENT_KINDS.get(job.agent, "method"),
         "seed": job.seed,
+        "preset": plan.preset.name if folder is not None else None,
+        "settings": settings_of(job, plan),
         "command": f"lmgym leaderboard run --preset {plan.preset.name} --tasks {task.argument} "
-        f"--methods {job.agent} --seed {job.seed}" + (f" --threads {plan.threads}" if job.is_trained else ""),
-        **{name: cost[name] for name in ("trials", "policy", "tokens", "games") if name in cost},
+        f"--methods {job.agent} --seed {job.seed}",
+        "trials": trials,
+        **{name: cost[name] for name in ("policy", "tokens", "games") if name in cost},
     }
     recipe["made"]["seconds"] |= cost.get("seconds", {})
     recipe["made"]["trained_by"] = cost.get("trained_by")
@@ -286,6 +284,7 @@ def made(evaluating: float) -> dict[str, Any]:
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
         "seconds": {"evaluate": round(evaluating, 1)},
+        "threads": torch.get_num_threads(),
         "peak_memory_mib": provenance.peak_memory_mib(),
     }
 
@@ -294,9 +293,10 @@ def settings_of(job: Job, plan: Plan) -> dict[str, Any]:
     """Return all settings that determine a trained agent's numbers, free of names of folders."""
     if not job.is_trained:
         return {}
-    own = dataclasses.asdict(plan.preset.config(job.task, job.agent))
+    learner = job.learner
+    own = dataclasses.asdict(plan.preset.config(job.task, learner.agent))
     own.pop("init", None)
-    start = None if job.start is None else dataclasses.asdict(plan.preset.config(job.task, job.start.agent))
+    start = None if learner.start is None else dataclasses.asdict(plan.preset.config(job.task, learner.start.agent))
     data = plan.preset.data_episodes(job.task)
     if data is None:
         data = contract_of(job.task.env_id, job.task.env_kwargs).data_episodes
@@ -305,7 +305,6 @@ def settings_of(job: Job, plan: Plan) -> dict[str, Any]:
         "start": start,
         "method": own,
         "tuning_episodes": tuning_episodes_of(job, plan),
-        "threads": plan.threads,
     }
 
 
@@ -313,19 +312,17 @@ def training_cost(job: Job, plan: Plan) -> dict[str, Any]:
     """Return what a trained agent cost, its clone included, and what its tuning tried."""
     folder = plan.run(job)
     lines = metrics(folder)
-    start = [] if job.start is None else metrics(plan.run(job.start))
-    tuning = json.loads((folder / TUNED).read_text(encoding="utf-8"))
+    start = [] if job.learner.start is None else metrics(plan.run(job.learner.start))
     return {
-        "trials": tuning["trials"],
         "policy": sha256(folder / RECORD),
         "tokens": sum(line.get("tokens", 0) for line in [*start, *lines]),
         "games": max((line.get("games", 0) for line in lines), default=0),
         "seconds": {
             "clone": round(sum(line["seconds"] for line in start), 1),
             "train": round(sum(line["seconds"] for line in lines), 1),
-            "tune": stages(folder).get("tune"),
+            "tune": stages(folder).get("tune", 0.0),
         },
-        "trained_by": trained_by([folder] if job.start is None else [plan.run(job.start), folder]),
+        "trained_by": trained_by([folder] if job.learner.start is None else [plan.run(job.learner.start), folder]),
     }
 
 

@@ -145,14 +145,10 @@ def _percent(share: Interval | None) -> Interval | None:
     return None if share is None else Interval(*(100 * bound for bound in share))
 
 
-def _competes(cell: Cell) -> bool:
-    return cell.kind != "scripted"
-
-
 def _wins(one: Board, agent: str) -> tuple[int, int] | None:
     """Return in how many tasks an agent is best or tied, and of how many; None for one that does not compete."""
     cells = [row.cells[agent] for row in one.rows if agent in row.cells]
-    competing = [cell for cell in cells if _competes(cell)]
+    competing = [cell for cell in cells if cell.competes]
     return (sum(cell.best or cell.tied for cell in competing), len(competing)) if competing else None
 
 
@@ -166,7 +162,7 @@ def _summary(one: Board) -> str:
     empty = (
         f" {missing} {'cells are' if missing > 1 else 'cell is'} empty: nobody has made them yet." if missing else ""
     )
-    few = sum(cell.num_seeds < 3 for cell in cells if _competes(cell))
+    few = sum(cell.num_seeds < 3 for cell in cells if cell.competes)
     seeds = f" {few} {'cells have' if few > 1 else 'cell has'} fewer than three training seeds." if few else ""
     return f"{len(cells)} cells from {games:,} evaluation games.{empty}{seeds}"
 

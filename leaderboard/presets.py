@@ -12,7 +12,7 @@ from lmgym.env import contract_of, make_env, plays_itself
 from lmgym.errors import UsageError, unknown
 from lmgym.evaluate import default_episodes
 from lmgym.leaderboard.entries import task_name
-from lmgym.leaderboard.suites import SCRIPTED, START
+from lmgym.leaderboard.suites import GREEDY, SCRIPTED, START
 from lmgym.methods import method_module, methods
 
 FILE = Path(__file__).with_name("presets.toml")
@@ -66,8 +66,13 @@ class Job:
         return self.agent not in SCRIPTED
 
     @property
+    def learner(self) -> "Job":
+        """The job whose training made the policy: this one, but for the clone that is played greedily."""
+        return dataclasses.replace(self, agent=START) if self.agent == GREEDY else self
+
+    @property
     def start(self) -> "Job | None":
-        """The job whose policy this one starts from."""
+        """The job that has to be done first: the clone that the policy starts from, or is."""
         return dataclasses.replace(self, agent=START) if self.is_trained and self.agent != START else None
 
 
@@ -178,9 +183,9 @@ def _require_tables(path: Path, settings: Any) -> None:
 def jobs_of(preset: Preset, tasks: Sequence[str], agents: Sequence[str], seeds: Sequence[int]) -> list[Job]:
     """Return the matrix, the clones first. Empty `tasks` or `agents` mean all. A game is left out for a scripted agent
     that it does not have. Raises UsageError for a name that does not exist."""
-    names = list(dict.fromkeys(agents)) or [*SCRIPTED, *methods()]
+    names = list(dict.fromkeys(agents)) or [*SCRIPTED, GREEDY, *methods()]
     for name in names:
-        if name not in SCRIPTED:
+        if name not in (*SCRIPTED, GREEDY):
             _require_method(name)
     jobs = []
     for task in dict.fromkeys(Task.of(text) for text in (tasks or preset.tasks)):
@@ -189,14 +194,15 @@ def jobs_of(preset: Preset, tasks: Sequence[str], agents: Sequence[str], seeds: 
             if name in SCRIPTED:
                 jobs += [Job(task, name, 0)] * _has(task, name)
             else:
-                preset.config(task, name)
-                jobs += [Job(task, name, seed) for seed in seeds]
+                row = [Job(task, name, seed) for seed in seeds]
+                preset.config(task, row[0].learner.agent)
+                jobs += row
     return sorted(jobs, key=lambda job: job.agent != START)
 
 
 def _require_method(name: str) -> None:
     if "." not in name and name not in methods():
-        raise unknown("method", name, [*methods(), *SCRIPTED])
+        raise unknown("method", name, [*methods(), *SCRIPTED, GREEDY])
     method_module(name)
 
 

@@ -7,7 +7,7 @@ from rich.cells import cell_len
 from lmgym.leaderboard.board import Board, Cell, Row
 from lmgym.leaderboard.entries import Entry
 from lmgym.leaderboard.published import Published
-from lmgym.leaderboard.suites import METHODS, SCRIPTED, TITLES
+from lmgym.leaderboard.suites import BESIDE, METHODS, TITLES
 from lmgym.scores import Interval, Score
 
 SUITES = {
@@ -40,8 +40,8 @@ FOOT = """\
 - **¹** One training seed only: the interval covers the chance of games and nothing of training anew. Scripted players
   are not trained, and their intervals are always of games only.
 - **Bold** is the best trained or submitted agent of a row, **≈** marks those that cannot be told from it: the interval
-  of the difference contains 0. Nothing corrects for the number of comparisons. Scripted players do not compete:
-  experts may know what agents do not see (in PO Maze the position, which is worth more than 100).
+  of the difference contains 0. Nothing corrects for the number of comparisons. What stands out of competition is
+  there for comparison: experts may know what agents do not see (in PO Maze the position, which is worth more than 100).
 - *published* are the scores of LMRL-Gym ([arXiv 2311.18232](https://arxiv.org/abs/2311.18232), table 2): of another
   model, of one training each, without intervals, with settings chosen on the games that were reported. **†** This score
   cannot be recomputed from the return and the constants that were published with it; compare returns.
@@ -50,8 +50,9 @@ FOOT = """\
 - **IQM** is the mean of the middle half of the returns. **Invalid** is the share of actions that the game refused.
   **Better than BC** is the probability that a game returns more than a game of the clone that all methods start from,
   equal returns counting half. **Games** are training seeds times evaluation games of each.
-- Settings that are chosen after training (the weight of learned values, temperature) are chosen on validation games,
-  never on these.
+- **Play.** Trained agents sample at temperature 1, as published. The weight of learned values (beta: 1, 4, 16, 64 or
+  256) is chosen on validation games, never on these. **Greedy BC** is the same clone, taking the likeliest token: where
+  it is near 100, the most frequent action of the data is the right one, and sampling is all that BC lacks.
 
 ## How to make it again
 
@@ -93,9 +94,9 @@ def readme(boards: Mapping[str, Board], entries: Sequence[Entry]) -> str:
 def _suite(board: Board) -> list[str]:
     if not any(row.cells for row in board.rows):
         return ["There are no entries of this suite yet.\n"]
-    agents = [agent for agent in board.columns if agent not in SCRIPTED]
-    parts = [_scores(board, agents, published=True), "", "Scripted players, for comparison:\n"]
-    parts += [_scores(board, [agent for agent in board.columns if agent in SCRIPTED], published=False), ""]
+    agents = [agent for agent in board.columns if agent not in BESIDE]
+    parts = [_scores(board, agents, published=True), "", "For comparison, out of competition:\n"]
+    parts += [_scores(board, [agent for agent in board.columns if agent in BESIDE], published=False), ""]
     orders = [
         f"{row.title} {row.kendall:.2f} ({row.num_ranked} methods)"
         for row in board.rows
@@ -138,7 +139,7 @@ def _emphasis(cell: Cell, text: str) -> str:
 
 
 def _one_seed(cell: Cell) -> str:
-    return "¹" if cell.num_seeds == 1 and cell.kind == "method" else ""
+    return "¹" if cell.num_seeds == 1 and cell.kind in ("method", "control") else ""
 
 
 def bracketed(interval: Interval, digits: int) -> str:
@@ -153,7 +154,7 @@ def published_score(published: Published, mark: str = "†") -> str:
 
 def _missing(board: Board) -> str:
     """Return in words which cells are empty: whole rows first, then by agent."""
-    total = len(board.rows) * len([*METHODS, *SCRIPTED])
+    total = len(board.rows) * len([*METHODS, *BESIDE])
     if not board.missing:
         return f"All {total} cells are filled."
     bare = [row.task for row in board.rows if not row.cells]

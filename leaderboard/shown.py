@@ -10,7 +10,7 @@ from lmgym.leaderboard.making import Plan
 from lmgym.leaderboard.presets import Job
 from lmgym.leaderboard.published import published, tasks
 from lmgym.leaderboard.stats import summarise
-from lmgym.leaderboard.suites import METHODS, SCRIPTED
+from lmgym.leaderboard.suites import BESIDE, METHODS
 from lmgym.tasks import output_console
 
 
@@ -51,7 +51,7 @@ def print_results(entries: Sequence[Entry]) -> None:
         table = Table(title=task)
         for heading in HEADINGS:
             table.add_column(heading, justify="left" if heading == "agent" else "right")
-        order = [*SCRIPTED, *METHODS]
+        order = [*BESIDE, *METHODS]
         for agent in sorted(agents, key=lambda name: order.index(name) if name in order else len(order)):
             table.add_row(*_result(agents[agent]))
         output_console().print(table)

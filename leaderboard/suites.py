@@ -40,12 +40,21 @@ METHODS = {
 }
 SCRIPTED = {"random": "random", "behaviour": "data", "expert": "expert"}
 
+# The clone played greedily: what taking the data's most frequent action alone is worth.
+GREEDY = "bc_greedy"
+
+# They stand beside the others for comparison and do not compete.
+BESIDE = {"random": "random", "behaviour": "data", GREEDY: "greedy BC", "expert": "expert"}
+
+# What the recipes of agents with these names say.
+AGENT_KINDS = {**dict.fromkeys(METHODS, "method"), **dict.fromkeys(SCRIPTED, "scripted"), GREEDY: "control"}
+
 # The method that the others start from, and that improvement is measured against.
 START = "bc"
 
 
 # What others may not call their agents, whatever the case.
-TAKEN = {name.lower() for named in (METHODS, SCRIPTED) for name in (*named, *named.values())}
+TAKEN = {name.lower() for named in (METHODS, BESIDE) for name in (*named, *named.values())}
 
 
 def env_id(task: str) -> str:

@@ -20,7 +20,7 @@ from lmgym.leaderboard.board import Board, Cell, Row, boards
 from lmgym.leaderboard.entries import Entry, find_entries
 from lmgym.leaderboard.latex import latex
 from lmgym.leaderboard.readme import failed, published_score, readme
-from lmgym.leaderboard.suites import SCRIPTED
+from lmgym.leaderboard.suites import BESIDE
 from lmgym.scores import Interval
 from lmgym.tasks import output_console
 
@@ -144,7 +144,7 @@ def _printed(board: Board, rows: Sequence[Row]) -> Table:
     found.add_column("game", no_wrap=True)
     for agent in columns:
         heading = escape(board.titles[agent])
-        found.add_column(heading, justify="right", overflow="fold", min_width=5 if agent in SCRIPTED else 10)
+        found.add_column(heading, justify="right", overflow="fold", min_width=5 if agent in BESIDE else 10)
     for row in rows:
         found.add_row(row.title, *(_shown(row, agent) for agent in columns))
     return found
@@ -157,7 +157,7 @@ def _shown(row: Row, agent: str) -> str:
         lines.append(failed(cell))
     elif cell is not None and cell.score is not None:
         lines.append(f"{cell.score.mean:.1f}{'*' if cell.best else '=' if cell.tied else ''}")
-        if agent not in SCRIPTED:
+        if agent not in BESIDE:
             lines.append(f"{cell.score.low:.1f}..{cell.score.high:.1f}")
     if published is not None:
         lines.append(f"({published_score(published, '+')})")

@@ -54,8 +54,8 @@ def verify(folder: Path, *, run: Path | None, agent: str | None, retrain: Path |
     task = task_of(entry)
     if entry.recipe["game"]["fingerprint"] != fingerprint(task.env_id, task.env_kwargs):
         raise UsageError(f"{task.env_id} does something else than when {folder} was made: the entry is out of date")
-    if entry.recipe["kind"] == "method" and retrain is not None:
-        return Comparison(entry.episodes, _made_again(entry, task, retrain).episodes)
+    if entry.recipe["kind"] in ("method", "control") and retrain is not None:
+        return Comparison(entry.episodes, _made_again(entry, retrain).episodes)
     if retrain is not None:
         raise UsageError(f"{entry.agent} was not trained by the leaderboard: leave --retrain out")
     player = _player(entry, task, run, agent)
@@ -94,16 +94,19 @@ def _player(entry: Entry, task: Task, run: Path | None, agent: str | None) -> Ag
 
 def _usual_run(entry: Entry) -> Path:
     """Return where `leaderboard run` leaves the training: beside the folder of the entries, unless they were moved."""
-    job = Job(task_of(entry), entry.agent, entry.seed)
     outs = [*entry.folder.absolute().parents[3:4], Path("runs") / f"leaderboard-{entry.recipe['preset']}"]
-    folders = [run_folder(out, job) for out in outs]
+    folders = [run_folder(out, _job(entry)) for out in outs]
     return next((folder for folder in folders if folder.is_dir()), folders[-1])
+
+
+def _job(entry: Entry) -> Job:
+    return Job(task_of(entry), entry.agent, entry.seed)
 
 
 def preset_of(entry: Entry) -> Preset:
     """Return a preset that makes a trained entry once more: its game and its settings, nothing else."""
     settings = entry.recipe["settings"]
-    own = {entry.agent: settings["method"], "data": settings["data"]}
+    own = {_job(entry).learner.agent: settings["method"], "data": settings["data"]}
     clone = {} if settings["start"] is None else {START: settings["start"]}
     game = task_of(entry)
     return Preset(
@@ -116,10 +119,10 @@ def preset_of(entry: Entry) -> Preset:
     )
 
 
-def _made_again(entry: Entry, task: Task, out: Path) -> Entry:
+def _made_again(entry: Entry, out: Path) -> Entry:
     _require_own_folder(entry, out)
-    plan = Plan(preset_of(entry), out, out / "entries", threads=entry.recipe["settings"]["threads"])
-    job = Job(task, entry.agent, entry.seed)
+    plan = Plan(preset_of(entry), out, out / "entries", threads=entry.recipe["made"]["threads"])
+    job = _job(entry)
     make(job, plan)
     again = read_entry(plan.entry(job))
     odd = same_recipe(entry.recipe, again.recipe)

@@ -52,6 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         again = {
             "train": "; the same command goes on from the last checkpoint",
             "eval": "; the same command goes on with the other games" if any(w[:6] == "--save" for w in words) else "",
+            "leaderboard": "; the same command goes on where it was" if words[1:2] in (["run"], ["submit"]) else "",
         }.get(words[0] if words else "", "")
         print(f"\nlmgym: interrupted{again}", file=sys.stderr)
         return 130

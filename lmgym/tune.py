@@ -39,10 +39,10 @@ class Trial:
     score: float | None
 
 
-def grid(policy: Policy) -> list[Decoding]:
+def grid(policy: Policy, temperatures: Sequence[float] = TEMPERATURES) -> list[Decoding]:
     """Return the settings that are tried: temperatures, and betas where the policy has a critic."""
     betas = BETAS if policy.critic is not None and len(policy.critic.q) else (0.0,)
-    return [Decoding(temperature=temperature, beta=beta) for beta in betas for temperature in TEMPERATURES]
+    return [Decoding(temperature=temperature, beta=beta) for beta in betas for temperature in temperatures]
 
 
 def tuned_decoding(folder: Path) -> Decoding:
@@ -72,7 +72,14 @@ def tuning_episodes(rules: Contract) -> int:
 
 
 def tune(
-    folder: Path, policy: Policy, *, episodes: int, seed: int = 0, num_envs: int = 64, watch: Any = None
+    folder: Path,
+    policy: Policy,
+    *,
+    episodes: int,
+    seed: int = 0,
+    num_envs: int = 64,
+    watch: Any = None,
+    temperatures: Sequence[float] = TEMPERATURES,
 ) -> list[Trial]:
     """Play the same validation games with every setting of the grid, keep the one of the highest mean return (the
     first of equals) in the run, and return all trials.
@@ -82,7 +89,7 @@ def tune(
     recipe = read_record(folder)["recipe"]
     count = default_episodes(contract_of(recipe["env_id"], recipe["env_kwargs"]), episodes, recipe["env_id"])
     trials = []
-    for decoding in grid(policy):
+    for decoding in grid(policy, temperatures):
         result = evaluate(
             PolicyAgent(policy, decoding=decoding),
             recipe["env_id"],

@@ -9,7 +9,7 @@ from lmgym.env import contract_of
 from lmgym.evaluate import evaluation_starts
 from lmgym.leaderboard.entries import Entry, EpisodeLine, task_name, write_entry
 from lmgym.leaderboard.references import EVALUATION_SEED, stored_reference
-from lmgym.leaderboard.suites import SCRIPTED
+from lmgym.leaderboard.suites import AGENT_KINDS
 
 
 def line(total: float, *, success: bool | None = None, error: str | None = None, **facts: Any) -> EpisodeLine:
@@ -45,7 +45,7 @@ def written(
         "task": task_name(game["env_id"], game["env_kwargs"]),
         "game": game,
         "agent": agent,
-        "kind": "scripted" if agent in SCRIPTED else "method",
+        "kind": AGENT_KINDS.get(agent, "method"),
         "title": agent,
         "seed": seed,
         "preset": None,

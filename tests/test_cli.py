@@ -12,6 +12,7 @@ import pytest
 
 from lmgym.__main__ import SUMMARY, main
 from lmgym.commands import COMMANDS
+from lmgym.leaderboard.commands import COMMANDS as LEADERBOARD
 from lmgym.store import read_metadata
 from tests.games import ECHO
 
@@ -81,13 +82,13 @@ def test_mistakes_are_one_sentence_and_status_2(
 def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     listed = capsys.readouterr().out
-    assert set(SUMMARY) == {*COMMANDS, "train"}
+    assert set(SUMMARY) == {*COMMANDS, *LEADERBOARD, "train"}
     assert all(name in listed for name in SUMMARY)
     assert main(["train"]) == 0
     assert "bc" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", [*COMMANDS, *LEADERBOARD])
 def test_every_command_explains_itself(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main([*name.split(), "--help"])

@@ -9,9 +9,7 @@ from lmgym.errors import UsageError
 from lmgym.leaderboard import published
 from lmgym.leaderboard.board import Cell, board, boards
 from lmgym.leaderboard.entries import Entry, find_entries, write_entry
-from lmgym.leaderboard.presets import Task, load_preset
-from lmgym.leaderboard.readme import COMMANDS
-from lmgym.leaderboard.suites import METHODS, SCRIPTED, SUITES, TITLES
+from lmgym.leaderboard.suites import BESIDE, METHODS, SUITES, TITLES
 from lmgym.methods import methods
 from tests.entries import line, written
 
@@ -101,10 +99,10 @@ def test_columns_and_missing_cells(tmp_path: Path) -> None:
         written(tmp_path, "WordleMini-v0", "ant", 0, [-2.0], kind="submitted", title="Ant"),
     ]
     full, mini = boards(entries).values()
-    assert full.columns == (*METHODS, "my_pkg.method", "zebra", *SCRIPTED)
-    assert mini.columns == (*METHODS, "my_pkg.method", "ant", "zebra", *SCRIPTED)
+    assert full.columns == (*METHODS, "my_pkg.method", "zebra", *BESIDE)
+    assert mini.columns == (*METHODS, "my_pkg.method", "ant", "zebra", *BESIDE)
     assert (full.titles["zebra"], full.titles["behaviour"]) == ("Zebra 7B", "data")
-    assert len(full.missing) == 10 * 9 - 1
+    assert len(full.missing) == 10 * 10 - 1
     assert (MAZE, "bc") not in full.missing
     assert ("Chess-v0", "expert") in full.missing
     assert full.rows[0] == mini.rows[0]
@@ -205,12 +203,6 @@ def test_seeds_of_a_submitted_policy_may_stand_in_different_folders(tmp_path: Pa
     for seed, changes in enumerate(others, 2):
         with pytest.raises(UsageError, match=r"made with different (settings|decoding|parameters)"):
             board([first, mine(seed, **changes)], "full")
-
-
-def test_the_presets_make_the_suites() -> None:
-    for suite, name in (("full", "full"), ("mini", "standard")):
-        assert [Task.of(task).name for task in load_preset(name).tasks] == list(SUITES[suite])
-        assert COMMANDS[suite].endswith(f"--preset {name}")
 
 
 def test_suites() -> None:

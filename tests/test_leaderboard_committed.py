@@ -7,7 +7,7 @@ import pytest
 from lmgym.env import contract_of
 from lmgym.leaderboard import page, references, table
 from lmgym.leaderboard.entries import RECIPE, find_entries
-from lmgym.leaderboard.making import Plan, require_its_own
+from lmgym.leaderboard.making import Plan, require_current
 from lmgym.leaderboard.presets import Job, load_preset
 from lmgym.leaderboard.verify import task_of
 
@@ -23,7 +23,7 @@ def test_every_entry_is_whole_and_nothing_made_from_them_is_stale(root: Path) ->
         assert entry.num_errors == 0
         assert made["commit"] is not None
         assert not made["commit"].endswith("+"), f"{entry.folder} was made with uncommitted changes"
-        if entry.recipe["kind"] == "method":
+        if entry.recipe["kind"] in ("method", "control"):
             # A run that was begun with other code is another method, though its settings are the same.
             assert made["trained_by"] == made["commit"], f"{entry.folder} was trained by other code than evaluated it"
 
@@ -39,10 +39,10 @@ def test_the_methods_were_trained_with_the_settings_of_their_preset(root: Path) 
     folder = root / "leaderboard" / "entries"
     for entry in find_entries(folder):
         recipe, task = entry.recipe, task_of(entry)
-        if recipe["kind"] == "method":
+        if recipe["kind"] in ("method", "control"):
             assert recipe["preset"] in ("standard", "full"), f"{entry.folder} is of no preset of the leaderboard"
-            plan = Plan(load_preset(recipe["preset"]), Path(), folder, recipe["settings"]["threads"])
-            require_its_own(Job(task, entry.agent, entry.seed), plan)
+            plan = Plan(load_preset(recipe["preset"]), Path(), folder, 1)
+            require_current(Job(task, entry.agent, entry.seed), plan)
         rules = contract_of(task.env_id, task.env_kwargs)
         assert recipe["evaluation"]["episodes"] == rules.evaluation_episodes, f"{entry.folder} holds too few games"
 

@@ -288,8 +288,8 @@ def test_numbers_of_the_index(site: Path) -> None:
     (ilql,) = {float(cell["data-score"]) for cell in mini if float(cell["data-return"]) == -10.0}
     assert ilql == pytest.approx(97.8975, abs=1e-3)
     text = (site / "index.html").read_text()
-    # 10 columns of 10 tasks less 6 cells, in each suite
-    assert text.count("no entry") == 2 * (100 - 6)
+    # 11 columns of 10 tasks less 6 cells, in each suite
+    assert text.count("no entry") == 2 * (110 - 6)
     assert text.count("1 seed<") == 2  # of the agent that was sent in, not of the script
     assert re.search(r"<strong>97\.9</strong>", text)
 

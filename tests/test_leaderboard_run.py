@@ -39,9 +39,12 @@ from lmgym.leaderboard.making import Plan
 from lmgym.leaderboard.matrix import run
 from lmgym.leaderboard.presets import Job, Preset, Task, jobs_of, load_preset
 from lmgym.leaderboard.submit import submit
+from lmgym.leaderboard.suites import GREEDY, SUITES
+from lmgym.policy import Policy
 from lmgym.run import Recipe, commits_of, opened, read_record
 from lmgym.seeds import Stream, game_seed
 from lmgym.store import read_episodes, write_episodes
+from lmgym.tune import grid
 from tests.games import ECHO, FOREIGN, WRAPPED
 
 QUICK: dict[str, Any] = {"lm": {"model": "0.1M"}, "optim": {"steps": 40, "batch_tokens": 256, "checkpoint_every": 10}}
@@ -80,7 +83,7 @@ def job(agent: str, seed: int = 0) -> Job:
 def made(tmp_path_factory: pytest.TempPathFactory) -> Plan:
     """A clone and what learns on top of it, made in this process."""
     the_plan = plan(tmp_path_factory.mktemp("made"))
-    for agent in ("mc_returns", "bc", "random"):
+    for agent in ("mc_returns", "bc", GREEDY, "random"):
         making.make(job(agent), the_plan)
     return the_plan
 
@@ -102,7 +105,7 @@ def test_an_entry_says_what_was_done(made: Plan) -> None:
     assert recipe["settings"]["method"]["optim"]["steps"] == 30
     assert recipe["settings"]["start"]["optim"]["steps"] == 40
     assert recipe["settings"]["data"] == 200
-    assert len(recipe["trials"]) == 10
+    assert len(recipe["trials"]) == 5
     assert recipe["decoding"] == max(recipe["trials"], key=lambda trial: trial["mean_return"][0])["decoding"]
     assert recipe["tokens"] == entry.curve[-1]["tokens"] + read_entry(made.entry(job("bc"))).curve[-1]["tokens"]
     assert set(recipe["made"]["seconds"]) == {"clone", "train", "tune", "evaluate"}
@@ -120,6 +123,29 @@ def test_an_entry_says_what_was_done(made: Plan) -> None:
     assert isinstance(q, float)
 
 
+def test_agents_sample_and_the_greedy_clone_does_not(made: Plan, tmp_path: Path) -> None:
+    clone, greedy = read_entry(made.entry(job("bc"))), read_entry(made.entry(job(GREEDY)))
+    assert [clone.recipe["decoding"]["temperature"], greedy.recipe["decoding"]["temperature"]] == [1.0, 0.0]
+    assert clone.recipe["trials"] == greedy.recipe["trials"] == []  # there is nothing to tune
+    assert clone.recipe["policy"] == greedy.recipe["policy"]
+    assert [clone.recipe["kind"], greedy.recipe["kind"]] == ["method", "control"]
+    mc_returns = read_entry(made.entry(job("mc_returns"))).recipe
+    assert {trial["decoding"]["temperature"] for trial in mc_returns["trials"]} == {1.0}
+    again = verify.verify(greedy.folder, run=None, agent=None, retrain=tmp_path)
+    assert again.differing == []
+
+
+def test_settings_are_tuned_again_where_others_were_tried(made: Plan, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(made.run(job("mc_returns")), folder)
+    before = json.loads((folder / "tuned.json").read_text())
+    other = {**before, "trials": before["trials"][:2]}
+    (folder / "tuned.json").write_text(json.dumps(other))
+    policy = Policy.from_pretrained(folder)
+    trials = making.tuned(folder, policy, grid(policy, (1.0,)), 10)
+    assert trials == before["trials"]
+
+
 def test_clones_and_data_are_made_once_for_all(made: Plan) -> None:
     folder = made.out / "runs" / Task(ECHO).name
     assert sorted(path.name for path in folder.iterdir() if not path.name.startswith(".")) == [
@@ -131,7 +157,7 @@ def test_clones_and_data_are_made_once_for_all(made: Plan) -> None:
 
 def test_the_same_work_gives_the_same_bytes(made: Plan, tmp_path: Path) -> None:
     again = plan(tmp_path)
-    for agent in ("random", "bc", "mc_returns"):
+    for agent in ("random", "bc", GREEDY, "mc_returns"):
         making.make(job(agent), again)
     assert contents(again.entries) == contents(made.entries)
 
@@ -277,6 +303,17 @@ def test_the_command_says_what_is_to_be_done(tmp_path: Path, capsys: Any) -> Non
     assert not (tmp_path / "out").exists()
 
 
+def test_an_entry_that_was_made_otherwise_is_not_taken_for_done(made: Plan) -> None:
+    making.require_current(job("bc"), made)
+    making.require_current(job("ppo"), made)  # not there
+    other = {ECHO: {**SETTINGS, "bc": {**QUICK, "optim": {"steps": 41}}}}
+    for changes, message in (({"settings": other}, "other settings"), ({"evaluation_episodes": 30}, "number of games")):
+        changed = dataclasses.replace(made, preset=dataclasses.replace(made.preset, **changes))
+        with pytest.raises(UsageError, match=message):
+            making.require_current(job("bc"), changed)
+    making.require_current(job("random"), dataclasses.replace(made, preset=preset(settings=other)))
+
+
 def test_estimates_come_from_entries_of_the_same_preset(made: Plan) -> None:
     known = estimates(made, [job("bc", 1), job("ppo")], [made.entries])
     seconds = read_entry(made.entry(job("bc"))).recipe["made"]["seconds"]
@@ -338,8 +375,11 @@ def test_a_wrong_preset_is_one_sentence(text: str, message: str, tmp_path: Path,
 def test_the_presets_are_whole(name: str) -> None:
     chosen = load_preset(name)
     jobs = jobs_of(chosen, [], [], range(chosen.seeds))
-    methods_and_players = 6 * chosen.seeds + 3
+    methods_and_players = 7 * chosen.seeds + 3  # greedy clones are one more
     assert len(jobs) == len(chosen.tasks) * methods_and_players
+    suites = {"standard": "mini", "full": "full"}
+    if name in suites:
+        assert [Task.of(text).name for text in chosen.tasks] == list(SUITES[suites[name]])
     for one in jobs:
         if one.is_trained:
             assert making.settings_of(one, Plan(chosen, Path("x"), Path("x"), 1))["data"] > 0
@@ -433,35 +473,6 @@ def test_the_command_of_a_submission_says_all_that_makes_it() -> None:
         *("runs/a b", "--tasks", ECHO, "--name", "It's mine", "--seed", "2"),
         *("--temperature", "0.5", "--max-tokens", "9"),
     ]
-
-
-def test_tuning_that_was_done_otherwise_is_done_again(made: Plan, tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    shutil.copytree(made.run(job("mc_returns")), folder)
-    file = folder / "tuned.json"
-    right = json.loads(file.read_text())
-    making.tuned(folder, 10)
-    assert json.loads(file.read_text()) == right
-    assert (folder / "stages.json").read_bytes() == (made.run(job("mc_returns")) / "stages.json").read_bytes()
-    for stale in ({"seed": 5}, {"policy": "another"}, {"trials": right["trials"][:2]}, {"format": 0}, {"episodes": 9}):
-        file.write_text(json.dumps({**right, **stale, "settings": {**right["settings"], "temperature": 7.0}}))
-        making.tuned(folder, 10)
-        assert json.loads(file.read_text()) == right, stale
-
-
-def test_an_entry_that_was_made_otherwise_is_not_taken_for_done(made: Plan) -> None:
-    for agent in ("mc_returns", "bc", "random"):
-        making.require_its_own(job(agent), made)
-    short = dataclasses.replace(made, preset=preset(evaluation_episodes=10))
-    with pytest.raises(UsageError, match=r"random/seed-0 was made with evaluation.episodes 20, .* says 10"):
-        making.require_its_own(job("random"), short)
-    with pytest.raises(UsageError, match=r"preset 'small', and this command says 'other'"):
-        making.require_its_own(job("bc"), dataclasses.replace(made, preset=preset(name="other")))
-    with pytest.raises(UsageError, match=r"settings.threads 1, and this command says 2"):
-        making.require_its_own(job("bc"), dataclasses.replace(made, threads=2))
-    longer = preset(settings={ECHO: {**SETTINGS, "bc": {**QUICK, "optim": {**QUICK["optim"], "steps": 41}}}})
-    with pytest.raises(UsageError, match=r"settings.start.optim.steps 40"):
-        making.require_its_own(job("mc_returns"), dataclasses.replace(made, preset=longer))
 
 
 def test_data_and_runs_of_another_version_of_the_game_are_not_used(

@@ -74,7 +74,7 @@ def test_the_readme_says_what_a_cell_is(entries: Path, tmp_path: Path) -> None:
     assert "58.2†" in main, "this published cell cannot be recomputed"
     assert re.search(r"\| +99\.9 \|", main), "this one can"
     assert "1 game failed" in main
-    assert "79 of 90 cells are empty" in main  # 9 on the maze and 2 on the house are not
+    assert "89 of 100 cells are empty" in main  # 9 on the maze and 2 on the house are not
     assert "ppo" not in main
     assert "not made: all of PO Maze, PO Text-Nav, Wordle, Chess, " in main
     assert "; PPO on FO Text-Nav; " in main

@@ -4,17 +4,16 @@ import re
 from typing import Any
 
 import chess
-import gymnasium
 import pytest
 
-import lmgym  # noqa: F401 (registers the games)
 from lmgym.env import TextEnv, listed_choices, make_env, turn_limit
 from lmgym.envs.chess_games import spaced_fen
 from lmgym.envs.textnav import VERBS
 from lmgym.errors import UsageError
 from lmgym.prompts import prompt_of
+from lmgym.tasks import game_ids
 
-OURS = sorted(env_id for env_id in gymnasium.registry if env_id.startswith("lmgym/"))
+OURS = game_ids()
 
 
 def told(env_id: str, seed: int = 0, **kwargs: Any) -> tuple[str, Any]:
