@@ -1,5 +1,6 @@
 """How long entries will take, from how long others took."""
 
+import contextlib
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -16,10 +17,12 @@ def estimates(plan: Plan, jobs: Sequence[Job], folders: Iterable[Path]) -> dict[
     known = defaultdict(list)
     for folder in folders:
         for path in folder.glob(f"*/*/[!.]*/{RECIPE}"):
-            recipe = json.loads(path.read_text(encoding="utf-8"))
-            seconds = recipe["made"]["seconds"]
-            spent = sum(value or 0.0 for name, value in seconds.items() if name != "clone")
-            known[recipe["task"], recipe["agent"], recipe["preset"]].append(spent)
+            # Whoever reads the entry says what is wrong with it; here it is of no use.
+            with contextlib.suppress(ValueError, TypeError, KeyError, AttributeError):
+                recipe = json.loads(path.read_text(encoding="utf-8"))
+                seconds = recipe["made"]["seconds"]
+                spent = sum(value or 0.0 for name, value in seconds.items() if name != "clone")
+                known[recipe["task"], recipe["agent"], recipe["preset"]].append(spent)
     found = {}
     for job in jobs:
         seen = known.get((job.task.name, job.agent, plan.preset.name if job.is_trained else None))

@@ -552,3 +552,23 @@ def test_an_entry_names_every_file_it_is_made_of(made: Plan, tmp_path: Path) -> 
     (tmp_path / "e" / RECIPE).write_text(json.dumps({**recipe, "checksum": checksum(recipe)}))
     with pytest.raises(UsageError, match="does not keep the schema: files"):
         read_entry(tmp_path / "e")
+
+
+def test_what_entries_need_is_there_before_the_first_begins() -> None:
+    """A checkout that changes while a command is at work changes neither what runs nor the commit that is recorded."""
+    code = (
+        "import sys, lmgym.leaderboard.preloaded\n"
+        "from lmgym import provenance\n"
+        "from lmgym.methods import methods\n"
+        "assert provenance.commit.cache_info().currsize == 1\n"
+        "assert {f'lmgym.algorithms.{name}' for name in methods()} <= set(sys.modules)\n"
+        "assert {'lmgym.envs.maze', 'lmgym.envs.textnav', 'lmgym.envs.wordle'} <= set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("text", ['{"task":', "[]", '{"made": {}}', '{"made": {"seconds": 3}}'])
+def test_estimates_leave_damaged_entries_out(made: Plan, tmp_path: Path, text: str) -> None:
+    (tmp_path / "game/agent/seed-0").mkdir(parents=True)
+    (tmp_path / "game/agent/seed-0" / RECIPE).write_text(text)
+    assert estimates(made, [job("bc")], [tmp_path]) == {}
