@@ -246,7 +246,7 @@ class Ppo:
         config = self.config
         found = chains(data)
         values, last_values, first_logps, logps = self._read(data, rows, learner)
-        if learner.precision != "float32":
+        if learner.precision != "float32" or self.networks.policy.lm.dtype != torch.float32:
             # Sampled in full precision, learned in half: ratios are to begin at one.
             data.logprobs[found.places] = logps
         factors = discounts(found.ends_turn, config.discount)
