@@ -25,7 +25,7 @@ from lmgym.online import RoundsConfig, frozen_copy
 from lmgym.play import PolicyAgent
 from lmgym.policy import Policy
 from lmgym.run import Recipe, opened
-from lmgym.start import ModelConfig
+from lmgym.start import ModelConfig, offline_episodes, trained_policy
 from lmgym.store import write_episodes
 from lmgym.tokens import TokenBatch
 from lmgym.train import OptimConfig
@@ -201,7 +201,10 @@ def test_methods_train_adapters_repeat_and_go_on(
     import lmgym.train as loop
 
     model = ModelConfig(model=str(llama_folder(tmp_path / "llama")), lora_rank=4, lora_dropout=0.1)
-    config = quick(method, model, **more)
+    config = quick("bc", model)
+    if method != "bc":
+        init = trained("bc", tmp_path / "clone", config, data)
+        config = quick(method, ModelConfig(), init, **more)
     whole = trained(method, tmp_path / "whole", config, data)
     base = Policy.from_model(str(tmp_path / "llama"), None, 8)
     learned = Policy.from_pretrained(whole)
@@ -248,11 +251,21 @@ def test_the_command_line_trains_tunes_evaluates_and_goes_on(tmp_path: Path, dat
     before, after = Policy.from_pretrained(clone), Policy.from_pretrained(better)
     assert after.adapted == before.adapted
     assert after.adapted is not None
-    assert after.adapted.lora.targets == ("mlp.up_proj", "q_proj")
+    assert after.adapted.lora.targets == ("q_proj", "mlp.up_proj")
     assert after.lm.dtype == torch.bfloat16
     assert (
         main(["train", "ppo", *common, "--init", clone, *short, "--out", str(tmp_path / "x"), "--lora-rank", "2"]) == 2
     )
+
+
+def test_a_clone_made_on_demand_has_the_adapters(tmp_path: Path, data: Path) -> None:
+    model = ModelConfig(model=str(llama_folder(tmp_path / "llama")), lora_rank=3)
+    with opened(tmp_path / "run", Recipe("ppo", ECHO, {}, 0, str(data), {})) as run:
+        offline_episodes(run)
+        policy = trained_policy(run, None, model, "tests.quick_bc")
+    assert policy.adapted is not None
+    assert policy.adapted.lora == LoraSettings(3, 6.0, 0.0, ("q_proj", "v_proj"))
+    assert all(weight.abs().max() > 0 for name, weight in policy.named_parameters() if ".lora_B." in name)
 
 
 def test_a_critic_with_a_trunk_of_its_own_keeps_its_adapters(tmp_path: Path) -> None:
@@ -279,7 +292,8 @@ def test_a_critic_with_a_trunk_of_its_own_keeps_its_adapters(tmp_path: Path) -> 
     told = [
         list(collect(PolicyAgent(Policy.from_pretrained(tmp_path / f)), ECHO, episodes=5)) for f in ("run", "merged")
     ]
-    assert [g.actions for g in told[0]] == [g.actions for g in told[1]]
+    said = [[action.text for game in games for action in game.actions] for games in told]
+    assert said[0] == said[1]
 
 
 @pytest.mark.parametrize(("dtype", "alike"), [("bfloat16", 0.999), ("float16", 0.9999)])
