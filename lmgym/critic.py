@@ -33,8 +33,8 @@ class Head(nn.Module):
         nn.init.constant_(self.outer.bias, bias)
 
     def features(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Return what the last layer sees."""
-        return functional.relu(self.inner(hidden.to(self.inner.weight.dtype)))
+        """Return what the last layer sees, in its own precision, whatever the trunk computes in."""
+        return functional.relu(self.inner(hidden.to(self.outer.weight.dtype)))
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
         """Return all outputs [..., outputs] float32."""
