@@ -110,12 +110,15 @@ def _file(name: str, file: str) -> Path | None:
     return Path(cached) if isinstance(cached, str) else None
 
 
-def require_package(dtype: str) -> None:
-    """Raise UsageError where what adapters beside such a base need is not installed."""
+def require_means(dtype: str) -> None:
+    """Raise UsageError where what adapters beside such a base need is missing."""
     if importlib.util.find_spec("peft") is None:
         raise UsageError("adapters (LoRA) need a package: pip install 'lmgym[peft]'")
     if dtype == "4bit" and importlib.util.find_spec("bitsandbytes") is None:
         raise UsageError("--dtype 4bit needs a package: pip install bitsandbytes; without it, bfloat16 is the smallest")
+    if dtype == "4bit" and not torch.cuda.is_available():
+        # On a processor it warns that its gradients may be wrong, and changes weights as it reads them.
+        raise UsageError("--dtype 4bit needs a GPU; bfloat16 is the smallest on a processor")
 
 
 def how_to_load(dtype: str) -> dict[str, Any]:

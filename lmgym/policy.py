@@ -25,7 +25,7 @@ from transformers.utils import logging as transformers_logging
 from lmgym.critic import Critic, CriticShape, states_before_actions
 from lmgym.errors import UsageError, unknown
 from lmgym.files import sha256, write_json
-from lmgym.lora import ADAPTERS, Adapted, Base, LoraSettings, adapt, how_to_load, merged, require_package, restore
+from lmgym.lora import ADAPTERS, Adapted, Base, LoraSettings, adapt, how_to_load, merged, require_means, restore
 from lmgym.tokens import Codec, TokenBatch, View
 from lmgym.weights import load_weights, save_weights
 
@@ -175,7 +175,7 @@ class Policy(torch.nn.Module):
         `dtype`, one of `lmgym.lora.DTYPES`, is how the frozen model is loaded; adapters are float32. Raises UsageError
         also where a package is missing, or the model has no such layers.
         """
-        require_package(dtype)
+        require_means(dtype)
         name = str(Path(name).resolve()) if Path(name).exists() else name
         lm, tokenizer = load_pretrained(name, download=download, permission="--download", **how_to_load(dtype))
         policy = cls(lm, tokenizer, _view_of(lm, history, max_reply_chars))
@@ -302,7 +302,7 @@ class Policy(torch.nn.Module):
 
 
 def _base_beside(folder: Path, adapted: Adapted) -> str:
-    require_package(adapted.base.dtype)
+    require_means(adapted.base.dtype)
     adapted.base.require_unchanged(folder)
     return adapted.base.name
 

@@ -49,20 +49,29 @@ def copied(module: M) -> M:
 
 def save_weights(module: nn.Module, path: Path) -> None:
     """Write a module's weights, without the frozen ones, as safetensors."""
-    base = base_weights(module)
-    if not base:
+    frozen = _frozen_names(module)
+    if not frozen:
         save_model(module, str(path))
         return
-    # By identity, so that weights that are tied to each other are written once.
-    kept = {id(weight): name for name, weight in reversed(module.state_dict(keep_vars=True).items())}
-    state = module.state_dict()
-    save_file({name: state[name].contiguous() for key, name in kept.items() if key not in base}, str(path))
+    state = {name: tensor.contiguous() for name, tensor in module.state_dict().items() if not _is_of(name, frozen)}
+    save_file(state, str(path))
 
 
 def load_weights(module: nn.Module, path: Path) -> None:
     """Load what `save_weights` wrote. Raises an error where the file is not of such a module."""
-    base = base_weights(module)
-    missing, unexpected = load_model(module, str(path), strict=not base)
-    shared = {name for name, weight in module.named_parameters(remove_duplicate=False) if id(weight) in base}
-    if wrong := sorted({*missing} - shared | {*unexpected}):
+    frozen = _frozen_names(module)
+    missing, unexpected = load_model(module, str(path), strict=not frozen)
+    if wrong := sorted(name for name in {*missing, *unexpected} if not _is_of(name, frozen)):
         raise ValueError(f"{path} and the model differ in {wrong[0]}")
+
+
+def _frozen_names(module: nn.Module) -> set[str]:
+    base = base_weights(module)
+    return {name for name, weight in module.named_parameters(remove_duplicate=False) if id(weight) in base}
+
+
+def _is_of(name: str, weights: set[str]) -> bool:
+    """Return whether an entry of a module's state is one of these weights, or what belongs to one: a weight of few
+    bits has entries of its own below its name."""
+    parts = name.split(".")
+    return any(".".join(parts[:count]) in weights for count in range(1, len(parts) + 1))

@@ -432,6 +432,15 @@ def test_a_package_that_is_missing_is_named(
         adapted(llama_folder(tmp_path / "llama"), dtype)
 
 
+def test_four_bits_need_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import importlib.util
+
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: name)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UsageError, match="--dtype 4bit needs a GPU; bfloat16 is the smallest on a processor"):
+        adapted(llama_folder(tmp_path / "llama"), "4bit")
+
+
 def test_adapters_are_no_whole_model(tmp_path: Path) -> None:
     adapted(llama_folder(tmp_path / "llama")).save_pretrained(tmp_path / "run")
     with pytest.raises(UsageError, match="holds adapters to another model, not a whole one: go on training them by"):
