@@ -317,9 +317,16 @@ def find_entries(folder: Path) -> Iterator[Entry]:
 def same_recipe(one: Mapping[str, Any], other: Mapping[str, Any]) -> str | None:
     """Return what differs between two recipes that should be the same but for their seed, None if nothing does."""
     for name in ("game", "kind", "preset", "settings", "evaluation"):
-        if one[name] != other[name]:
+        if _said(one[name]) != _said(other[name]):
             return name
     return None
+
+
+def _said(value: Any) -> Any:
+    """Return a value without what is None in it: older recipes do not name settings that came later."""
+    if not isinstance(value, Mapping):
+        return value
+    return {name: _said(inner) for name, inner in value.items() if inner is not None}
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:

@@ -53,7 +53,7 @@ class ModelConfig:
     architecture if left out."""
     dtype: str | None = None
     """How the model beside adapters is loaded: `float32`, `bfloat16`, `float16`, `auto` (as it was saved), or `4bit`
-    (with bitsandbytes); float32 if left out."""
+    (with bitsandbytes, on a GPU); float32 if left out."""
 
     def __post_init__(self) -> None:
         if self.lora_rank is None:

@@ -15,9 +15,11 @@ from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from lmgym.__main__ import main
 from lmgym.agents import load_agent
+from lmgym.algorithms import bc
 from lmgym.critic import Critic, CriticConfig, CriticShape
 from lmgym.errors import UsageError
 from lmgym.evaluate import collect
+from lmgym.leaderboard.presets import with_settings
 from lmgym.lora import Base, LoraSettings
 from lmgym.losses import cloning
 from lmgym.methods import method_module
@@ -404,6 +406,12 @@ def test_a_base_by_name_is_one_of_the_cache(tmp_path: Path, monkeypatch: pytest.
 def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         ModelConfig(**settings)
+
+
+def test_a_preset_of_the_leaderboard_names_targets_in_a_list() -> None:
+    given = {"lm": {"model": "m", "lora_rank": 4, "lora_targets": ["q_proj"], "dtype": "auto"}}
+    config = with_settings(bc.Config(), given, "settings.x.bc")
+    assert config.lm.lora() == LoraSettings(4, 8.0, 0.0, ("q_proj",))
 
 
 def test_an_unknown_target_names_the_nearest(base: Path) -> None:
