@@ -18,7 +18,6 @@ flags. Added: targets are kept within the returns that the data show, because th
 upwards without end; the first steps regress Q and V on the returns of the data, where bootstrapping then starts.
 """
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -36,6 +35,7 @@ from lmgym.start import ModelConfig, offline_episodes, trained_policy
 from lmgym.targets import DiscountConfig, add_scaled_returns
 from lmgym.tokens import TokenBatch, TokenDataset, repeated
 from lmgym.train import OptimConfig, fit
+from lmgym.weights import copied, trained_weights
 
 
 @dataclass(frozen=True)
@@ -94,10 +94,10 @@ class Networks(torch.nn.Module):
         super().__init__()
         self.policy, self.critic = policy, critic
         critic.freeze_beside(policy.lm)
-        self.slow_critic = copy.deepcopy(critic).requires_grad_(False)
+        self.slow_critic = copied(critic).requires_grad_(False)
         # A trunk that is trained together with the policy needs a slow copy as well.
         shared = critic.shape.trunk == "shared"
-        self.slow_lm = copy.deepcopy(policy.lm).requires_grad_(False) if shared else None
+        self.slow_lm = copied(policy.lm).requires_grad_(False) if shared else None
         self.regression_steps = regression_steps
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
 
@@ -131,7 +131,7 @@ class Networks(torch.nn.Module):
             pairs.append((self.slow_lm, self.policy.lm))
         move = get_ema_multi_avg_fn(1 - share)
         for slow, trained in pairs:
-            move(list(slow.parameters()), list(trained.parameters()), None)
+            move(trained_weights(slow), trained_weights(trained), None)
 
 
 def loss(

@@ -196,14 +196,14 @@ class Ppo:
 
     def learn(self, learner: Learner, episodes: Sequence[Episode], index: int, log: StepLog) -> Mapping[str, float]:
         """Take the steps of a round and return its facts."""
+        # Without dropout, with which no token would have the probability that it was sampled with.
+        self.networks.eval()
         policy, config = self.networks.policy, self.config
         data = TokenDataset(episodes, policy.codec, policy.view)
         rows = data.rows_with_actions()
         found = self._valued(data, rows, learner)
         policy_moves = index >= config.warmup_rounds
         self.networks.values_move_policy = policy_moves and config.trunk == "shared"
-        # Without dropout, with which no token would have the probability that it was sampled with.
-        self.networks.eval()
         terms = partial(loss, config=config, policy_moves=policy_moves)
         epochs = 0
         for epoch in range(config.epochs):
@@ -246,7 +246,7 @@ class Ppo:
         config = self.config
         found = chains(data)
         values, last_values, first_logps, logps = self._read(data, rows, learner)
-        if learner.precision != "float32":
+        if learner.precision != "float32" or self.networks.policy.lm.dtype != torch.float32:
             # Sampled in full precision, learned in half: ratios are to begin at one.
             data.logprobs[found.places] = logps
         factors = discounts(found.ends_turn, config.discount)

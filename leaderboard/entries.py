@@ -342,9 +342,9 @@ def same_recipe(one: Mapping[str, Any], other: Mapping[str, Any]) -> str | None:
     if one["kind"] == "submitted":
         names += ["decoding"]  # nobody tuned it for each seed
     for name in names:
-        if one[name] != other[name]:
+        if _said(one[name]) != _said(other[name]):
             return name
-    return None if _comparable_settings(one) == _comparable_settings(other) else "settings"
+    return None if _said(_comparable_settings(one)) == _said(_comparable_settings(other)) else "settings"
 
 
 def _comparable_settings(recipe: Mapping[str, Any]) -> dict[str, Any]:
@@ -356,6 +356,13 @@ def _comparable_settings(recipe: Mapping[str, Any]) -> dict[str, Any]:
         if recipe["policy"] is not None:
             settings.pop("agent", None)
     return settings
+
+
+def _said(value: Any) -> Any:
+    """Return a value without what is None in it: older recipes do not name settings that came later."""
+    if not isinstance(value, Mapping):
+        return value
+    return {name: _said(inner) for name, inner in value.items() if inner is not None}
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:

@@ -116,7 +116,7 @@ def with_settings(config: Any, settings: Mapping[str, Any], where: str) -> Any:
             value = with_settings(old, value, f"{where}.{name}")
         elif not _fits(value, old):
             raise UsageError(f"{where}.{name} is like {old!r}, not {value!r}")
-        changed[name] = value
+        changed[name] = tuple(value) if isinstance(value, list) else value
     return dataclasses.replace(config, **changed)
 
 
@@ -124,7 +124,7 @@ def _fits(value: Any, old: Any) -> bool:
     if value == old:
         return True
     if old is None:
-        return isinstance(value, str | int | float)
+        return isinstance(value, str | int | float | list)
     if isinstance(old, float):
         return isinstance(value, int | float) and not isinstance(value, bool)
     return type(value) is type(old)

@@ -3,7 +3,6 @@
 Shapes: N states (positions before action tokens), V vocabulary, width of the hidden states.
 """
 
-import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +14,7 @@ from torch.utils.checkpoint import checkpoint
 
 from lmgym.errors import require_number, unknown
 from lmgym.tokens import TokenBatch, distinct_rows, repeated
+from lmgym.weights import copied, trained_weights
 
 TRUNKS = ("own", "detached", "shared")
 
@@ -33,8 +33,8 @@ class Head(nn.Module):
         nn.init.constant_(self.outer.bias, bias)
 
     def features(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Return what the last layer sees."""
-        return functional.relu(self.inner(hidden))
+        """Return what the last layer sees, in its own precision, whatever the trunk computes in."""
+        return functional.relu(self.inner(hidden.to(self.outer.weight.dtype)))
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
         """Return all outputs [..., outputs] float32."""
@@ -123,13 +123,14 @@ class Critic(nn.Module):
         super().__init__()
         self.shape = shape
         size, width = lm.get_output_embeddings().weight.shape
-        self.trunk = copy.deepcopy(lm.base_model) if shape.trunk == "own" else None
+        self.trunk = copied(lm.base_model) if shape.trunk == "own" else None
         self.q = nn.ModuleList(Head(width, size, usual) for _ in range(shape.num_q))
         self.v = Head(width, 1, usual) if shape.has_v else None
 
     def freeze_beside(self, lm: Any) -> None:
         """Leave only what the trunk's kind trains with a gradient."""
-        lm.requires_grad_(self.shape.trunk == "shared")
+        for weight in trained_weights(lm):
+            weight.requires_grad_(self.shape.trunk == "shared")
 
     def states(self, lm: Any, batch: TokenBatch) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the trunk's states before each action token [N, width], and all of them [B, T, width]."""

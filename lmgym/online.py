@@ -4,7 +4,6 @@ A round plays games with the policy as it is, learns from them, and writes a che
 plays validation games, and the weights that did best on them are kept for the end.
 """
 
-import copy
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +14,6 @@ from typing import Any
 
 import torch
 from accelerate.utils import gather_object
-from safetensors.torch import load_model, save_model
 
 from lmgym.env import contract_of
 from lmgym.episode import Episode, Statistics, statistics
@@ -29,6 +27,7 @@ from lmgym.rollout import Start, rollout
 from lmgym.run import Run
 from lmgym.seeds import Stream, game_seed
 from lmgym.train import Learner, StepLog, UpdateConfig, seeded
+from lmgym.weights import copied, load_weights, save_weights
 
 # So many rounds in a row tell a collapse from a bad day.
 PATIENCE = 3
@@ -209,7 +208,7 @@ class _Best:
             fresh = self._folder.with_name("best-new")
             shutil.rmtree(fresh, ignore_errors=True)
             with replacing_folder(fresh) as partial:
-                save_model(module, str(partial / "model.safetensors"))
+                save_weights(module, partial / "model.safetensors")
                 record = {"validation_return": value, "round": round_index, "method": dict(state)}
                 write_json(partial / "best.json", record)
             shutil.rmtree(self._folder, ignore_errors=True)
@@ -221,10 +220,10 @@ class _Best:
 
     def restore(self, module: torch.nn.Module) -> dict[str, Any]:
         """Give the module the weights that are kept, and return what they did."""
-        load_model(module, str(self._folder / "model.safetensors"))
+        load_weights(module, self._folder / "model.safetensors")
         return self._record()
 
 
 def frozen_copy(module: torch.nn.Module) -> torch.nn.Module:
     """Return a copy of a module that stays as it is."""
-    return copy.deepcopy(module).requires_grad_(False).eval()
+    return copied(module).requires_grad_(False).eval()

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from safetensors.torch import load_model, save_model
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -26,7 +25,9 @@ from transformers.utils import logging as transformers_logging
 from lmgym.critic import Critic, CriticShape, states_before_actions
 from lmgym.errors import UsageError, unknown
 from lmgym.files import sha256, write_json
+from lmgym.lora import ADAPTERS, Adapted, Base, LoraSettings, adapt, how_to_load, merged, require_means, restore
 from lmgym.tokens import Codec, TokenBatch, View
+from lmgym.weights import load_weights, save_weights
 
 FORMAT = 1
 RECORD = "lmgym.json"
@@ -58,17 +59,25 @@ def best_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def load_pretrained(name: str, *, download: bool, dtype: torch.dtype | str, permission: str) -> tuple[Any, Any]:
+def load_pretrained(
+    name: str, *, download: bool, dtype: torch.dtype | str, permission: str, quantization_config: Any = None
+) -> tuple[Any, Any]:
     """Load a causal LM and its tokenizer from a folder or by name; weights must be safetensors.
 
     Raises UsageError where they cannot be had; it names `permission`, what a user has to say for a download.
     """
+    if (Path(name) / ADAPTERS).is_file():
+        raise UsageError(
+            f"{name} holds adapters to another model, not a whole one: go on training them by --init, or merge them "
+            f"(lmgym.policy.Policy.from_pretrained({name!r}).merged().save_pretrained(...))"
+        )
     here = {"local_files_only": not download, "trust_remote_code": False}
     try:
         config = AutoConfig.from_pretrained(name, **here)
         tokenizer = AutoTokenizer.from_pretrained(name, **here)
         with _quiet():
-            lm = AutoModelForCausalLM.from_pretrained(name, config=config, use_safetensors=True, dtype=dtype, **here)
+            how = {"dtype": dtype, "quantization_config": quantization_config, **here}
+            lm = AutoModelForCausalLM.from_pretrained(name, config=config, use_safetensors=True, **how)
     except Exception as error:
         advice = "" if download or Path(name).exists() else f" (nothing is downloaded unless asked: {permission})"
         raise UsageError(f"cannot load the model {name!r}{advice}: {_first_line(error)}") from error
@@ -78,6 +87,10 @@ def load_pretrained(name: str, *, download: bool, dtype: torch.dtype | str, perm
 def max_positions(lm: Any) -> int | None:
     """Return how many tokens a model can read and write together, if it says so."""
     return getattr(lm.config, "max_position_embeddings", None)
+
+
+def _view_of(lm: Any, history: int | None, max_reply_chars: int) -> View:
+    return View.of(history, max_reply_chars, min(max_positions(lm) or MAX_TOKENS, MAX_TOKENS))
 
 
 class Outputs(NamedTuple):
@@ -92,7 +105,8 @@ class Policy(torch.nn.Module):
     """A causal language model that reads a conversation and writes the next action.
 
     `lm` is any Hugging Face causal LM whose logits are its output embedding applied to its last hidden state.
-    `critic`, where a method has learned one, says what each next token is worth.
+    `critic`, where a method has learned one, says what each next token is worth. `adapted` names the frozen model
+    that `lm` is made of, where all that is trained is adapters beside it.
     """
 
     def __init__(self, lm: Any, tokenizer: PreTrainedTokenizerBase, view: View) -> None:
@@ -101,6 +115,7 @@ class Policy(torch.nn.Module):
         self.codec = Codec(tokenizer)
         self.view = view
         self.critic: Critic | None = None
+        self.adapted: Adapted | None = None
         if self.num_embeddings < len(tokenizer):
             raise UsageError(
                 f"the tokenizer has {len(tokenizer)} tokens and the model only {self.num_embeddings} embeddings"
@@ -141,7 +156,47 @@ class Policy(torch.nn.Module):
         Weights must be safetensors. Raises UsageError where model or tokenizer cannot be had.
         """
         lm, tokenizer = load_pretrained(name, download=download, dtype=torch.float32, permission="--download")
-        return cls(lm, tokenizer, View.of(history, max_reply_chars, min(max_positions(lm) or MAX_TOKENS, MAX_TOKENS)))
+        return cls(lm, tokenizer, _view_of(lm, history, max_reply_chars))
+
+    @classmethod
+    def from_base(
+        cls,
+        name: str,
+        history: int | None,
+        max_reply_chars: int,
+        lora: LoraSettings,
+        *,
+        dtype: str = "float32",
+        seed: int,
+        download: bool = False,
+    ) -> "Policy":
+        """Load a pretrained causal LM as `from_model` does, to train adapters (LoRA) beside it and nothing else.
+
+        `dtype`, one of `lmgym.lora.DTYPES`, is how the frozen model is loaded; adapters are float32. Raises UsageError
+        also where a package is missing, or the model has no such layers.
+        """
+        require_means(dtype)
+        name = str(Path(name).resolve()) if Path(name).exists() else name
+        lm, tokenizer = load_pretrained(name, download=download, permission="--download", **how_to_load(dtype))
+        policy = cls(lm, tokenizer, _view_of(lm, history, max_reply_chars))
+        policy.adapted = Adapted(adapt(lm, lora, seed), Base.of(name, dtype))
+        return policy
+
+    def merged(self) -> "Policy":
+        """Return a whole model in float32 that says the same as these adapters beside their base; itself without any.
+
+        Raises UsageError for a base of 4 bits.
+        """
+        if self.adapted is None:
+            return self
+        if self.adapted.base.dtype == "4bit":
+            raise UsageError("adapters beside weights of 4 bits cannot be merged with them")
+        policy = Policy(merged(self.lm), self.codec.tokenizer, self.view)
+        if self.critic is not None:
+            policy.critic = copy.deepcopy(self.critic)
+            if policy.critic.trunk is not None:
+                policy.critic.trunk = merged(policy.critic.trunk)
+        return policy.train(self.training)
 
     def forward(self, batch: TokenBatch) -> Outputs:
         """Return hidden states and, at action tokens only, logits: never [B, T, V]."""
@@ -182,7 +237,8 @@ class Policy(torch.nn.Module):
         """Write model and critic (safetensors), tokenizer and, last, `lmgym.json` with the checksum of each file.
 
         The folder also opens with plain `transformers.AutoModelForCausalLM.from_pretrained`, and servers of chat
-        models serve it: its template makes of messages what the policy reads, each and its terminator.
+        models serve it: its template makes of messages what the policy reads, each and its terminator. Of a model with
+        adapters it holds the adapters alone, in the format of peft, and what tells their base from others.
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
@@ -194,7 +250,7 @@ class Policy(torch.nn.Module):
             tokenizer.chat_template = CHAT_TEMPLATE
             tokenizer.save_pretrained(fresh)
             if self.critic is not None:
-                save_model(self.critic, str(Path(fresh) / CRITIC))
+                save_weights(self.critic, Path(fresh) / CRITIC)
             written = sorted(Path(fresh).iterdir())
             checksums = {path.name: sha256(path) for path in written}
             for path in written:
@@ -207,6 +263,8 @@ class Policy(torch.nn.Module):
         }
         if self.critic is not None:
             record["critic"] = asdict(self.critic.shape)
+        if self.adapted is not None:
+            record["adapted"] = asdict(self.adapted)
         write_json(folder / RECORD, record)
 
     def _generation(self) -> GenerationConfig:
@@ -221,19 +279,32 @@ class Policy(torch.nn.Module):
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> "Policy":
-        """Load what `save_pretrained` wrote. Raises UsageError, naming the file, where it is not whole."""
+        """Load what `save_pretrained` wrote, adapters beside their base. Raises UsageError, naming the file, where it
+        is not whole or the base is not what it was."""
         folder = Path(folder)
         record = _require_whole(folder)
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        adapted = Adapted.of_record(record["adapted"]) if "adapted" in record else None
+        source = folder if adapted is None else _base_beside(folder, adapted)
+        how = {"dtype": "auto"} if adapted is None else how_to_load(adapted.base.dtype)
         with _quiet():
-            lm = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, use_safetensors=True, dtype="auto")
+            lm = AutoModelForCausalLM.from_pretrained(source, local_files_only=True, use_safetensors=True, **how)
         policy = cls(lm, tokenizer, View(**record["view"]))
+        if adapted is not None:
+            restore(lm, adapted.lora, folder)
+            policy.adapted = adapted
         if policy.codec.fingerprint != record["tokenizer"]:
             raise UsageError(f"{folder / 'tokenizer.json'} is not the tokenizer that this policy was trained with")
         if "critic" in record:
             policy.critic = Critic(lm, CriticShape(**record["critic"]))
-            load_model(policy.critic, str(folder / CRITIC))
+            load_weights(policy.critic, folder / CRITIC)
         return policy.eval()
+
+
+def _base_beside(folder: Path, adapted: Adapted) -> str:
+    require_means(adapted.base.dtype)
+    adapted.base.require_unchanged(folder)
+    return adapted.base.name
 
 
 def _require_whole(folder: Path) -> dict[str, Any]:

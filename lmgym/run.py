@@ -21,12 +21,13 @@ from typing import Any
 import torch
 from accelerate import PartialState
 from safetensors import safe_open
-from safetensors.torch import load_model, save_file, save_model
+from safetensors.torch import save_file
 
 from lmgym import provenance
 from lmgym.errors import UsageError
 from lmgym.files import locked, replacing, replacing_folder, write_json
 from lmgym.policy import Policy
+from lmgym.weights import load_weights, save_weights
 
 FORMAT = 1
 
@@ -224,7 +225,7 @@ def save_checkpoint(
         for key, value in values.items()
     }
     with replacing_folder(folder / "checkpoints" / name) as partial:
-        save_model(model, str(partial / "model.safetensors"))
+        save_weights(model, partial / "model.safetensors")
         save_file(tensors, str(partial / "optimizer.safetensors"))
         write_json(partial / "state.json", {"step": step, **state})
     for old in (folder / "checkpoints").iterdir():
@@ -238,7 +239,7 @@ def load_checkpoint(folder: Path, model: torch.nn.Module, optimizer: torch.optim
     if latest is None:
         return {"step": 0}
     try:
-        load_model(model, str(latest / "model.safetensors"))
+        load_weights(model, latest / "model.safetensors")
         moments: dict[int, dict[str, torch.Tensor]] = {}
         with safe_open(latest / "optimizer.safetensors", framework="pt") as tensors:
             for name in tensors.keys():  # noqa: SIM118 (not a mapping)

@@ -15,6 +15,7 @@ from lmgym.episode import Episode
 from lmgym.errors import UsageError, unknown
 from lmgym.evaluate import collect
 from lmgym.files import locked, sha256
+from lmgym.lora import DTYPES, LoraSettings
 from lmgym.methods import method_module
 from lmgym.policy import MAX_TOKENS, PRESETS, RECORD, Policy
 from lmgym.progress import progress
@@ -41,6 +42,37 @@ class ModelConfig:
     """For a preset: `char`, `word` or `phrase`; the game's own kind if left out."""
     download: bool = False
     """Allow a pretrained model to come from the network."""
+    lora_rank: int | None = None
+    """Train low-rank adapters (LoRA) of this rank beside a pretrained model that stays as it is; the whole model is
+    trained if left out."""
+    lora_alpha: float | None = None
+    """What adapters add is multiplied by this over their rank; twice the rank if left out."""
+    lora_dropout: float | None = None
+    """Share of an adapter's inputs that are dropped in training; 0 if left out."""
+    lora_targets: tuple[str, ...] | None = None
+    """Linear layers that get adapters, by (the end of) their names, or `all-linear`; what peft chooses for the
+    architecture if left out."""
+    dtype: str | None = None
+    """How the model beside adapters is loaded: `float32`, `bfloat16`, `float16`, `auto` (as it was saved), or `4bit`
+    (with bitsandbytes, on a GPU); float32 if left out."""
+
+    def __post_init__(self) -> None:
+        if self.lora_rank is None:
+            for name in ("lora_alpha", "lora_dropout", "lora_targets", "dtype"):
+                if getattr(self, name) is not None:
+                    raise UsageError(f"--{name.replace('_', '-')} is for adapters: give --lora-rank, too")
+        elif self.model is None or self.model in PRESETS:
+            raise UsageError("--lora-rank adapts a pretrained model: name its folder by --model")
+        if self.dtype is not None and self.dtype not in DTYPES:
+            raise unknown("dtype", self.dtype, DTYPES)
+        self.lora()  # refuses what makes no sense
+
+    def lora(self) -> LoraSettings | None:
+        """Return the shape of the adapters, or None where the whole model is trained."""
+        if self.lora_rank is None:
+            return None
+        alpha = 2.0 * self.lora_rank if self.lora_alpha is None else self.lora_alpha
+        return LoraSettings(self.lora_rank, alpha, self.lora_dropout or 0.0, self.lora_targets)
 
 
 def offline_episodes(run: Run) -> list[Episode]:
@@ -112,7 +144,13 @@ def new_policy(run: Run, config: ModelConfig, episodes: list[Episode]) -> Policy
             raise UsageError(f"{model!r} is no preset and brings its own tokenizer; leave --tokenizer out")
         if not config.download and "/" not in model and not Path(model).exists():
             raise unknown("model", model, [*PRESETS, "a folder", "a model's name with --download"])
-        return Policy.from_model(model, rules.history, rules.max_reply_chars, download=config.download)
+        lora = config.lora()
+        if lora is None:
+            return Policy.from_model(model, rules.history, rules.max_reply_chars, download=config.download)
+        dtype, seed = config.dtype or "float32", recipe.seed
+        return Policy.from_base(
+            model, rules.history, rules.max_reply_chars, lora, dtype=dtype, seed=seed, download=config.download
+        )
     texts = (turn.text + "\n" for episode in episodes for turn in episode.turns)
     kind = rules.tokenizer if config.tokenizer is None else config.tokenizer
     tokenizer = build_tokenizer(kind, texts)
@@ -126,7 +164,7 @@ def trained_policy(run: Run, init: str | None, config: ModelConfig, method: str)
     if init is None:
         folder = _trained_on_demand(run, config, method)
     elif config != ModelConfig():
-        raise UsageError("--init names a trained policy: leave --model, --tokenizer and --download out")
+        raise UsageError("--init names a trained policy: leave out what says which model (--model, --lora-rank, ...)")
     else:
         folder = Path(init)
         _require_game(folder, run.recipe.env_id)

@@ -18,6 +18,7 @@ from lmgym.errors import UsageError, require_number, unknown
 from lmgym.progress import progress
 from lmgym.run import Metrics, Run, load_checkpoint, save_checkpoint
 from lmgym.tokens import TokenBatch, TokenDataset
+from lmgym.weights import base_weights
 
 # What a model says of a batch -> the loss and the metrics to log.
 Loss = Callable[[TokenBatch, Any], tuple[torch.Tensor, Mapping[str, torch.Tensor]]]
@@ -139,7 +140,8 @@ class Learner:
 
     def __init__(self, run: Run, module: torch.nn.Module, config: UpdateConfig) -> None:
         learned = [parameter for parameter in module.parameters() if parameter.requires_grad]
-        precision = chosen_precision(config.precision, sum(parameter.numel() for parameter in learned))
+        computed = [*learned, *base_weights(module).values()]
+        precision = chosen_precision(config.precision, sum(parameter.numel() for parameter in computed))
         self.accelerator = Accelerator(cpu=not torch.cuda.is_available())
         run.note(processes=self.accelerator.num_processes, precision=precision)
         # Not accelerate's own mixed precision, which is one for all models of a process.

@@ -213,3 +213,15 @@ def test_suites() -> None:
     assert set(SUITES["full"]) | set(SUITES["mini"]) == set(TITLES)
     with pytest.raises(UsageError, match="unknown suite 'ful'; did you mean 'full'"):
         board([], "ful")
+
+
+def test_settings_that_came_later_are_as_if_left_out(tmp_path: Path) -> None:
+    def settings(**model: object) -> dict[str, object]:
+        return {"method": {"lm": {"model": None, **model}, "steps": 600}, "start": None}
+
+    old = written(tmp_path, MAZE, "bc", 0, [-50.0], settings=settings())
+    new = written(tmp_path, MAZE, "bc", 1, [-60.0], settings=settings(lora_rank=None))
+    assert cell([old, new], "bc").num_seeds == 2
+    other = written(tmp_path, MAZE, "bc", 2, [-60.0], settings=settings(lora_rank=4))
+    with pytest.raises(UsageError, match="share a cell and were made with different settings"):
+        cell([old, other], "bc")
