@@ -82,8 +82,11 @@ def _player(entry: Entry, task: Task, run: Path | None, agent: str | None) -> Ag
 
 
 def _usual_run(entry: Entry) -> Path:
-    folder = Path("runs") / f"leaderboard-{entry.recipe['preset']}" / "runs"
-    return folder / entry.task / f"{entry.agent}-seed-{entry.seed}"
+    """Return where `leaderboard run` leaves the run of an entry: beside the entries, or where its preset works."""
+    work = Path("runs") / f"leaderboard-{entry.recipe['preset']}"
+    name = Path("runs") / entry.task / f"{entry.agent}-seed-{entry.seed}"
+    beside = entry.folder.absolute().parents[3] / name
+    return beside if beside.is_dir() else work / name
 
 
 def preset_of(entry: Entry) -> Preset:
