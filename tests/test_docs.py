@@ -78,7 +78,13 @@ def test_every_block_runs(newcomer: Path, root: Path) -> None:
     assert everything.count("all rules kept") == 3
     assert "broken" not in everything
     assert everything.count(" verified: ") == 1
-    for made in ("game.html", "maze-trl.jsonl", "runs/leaderboard-tiny/README.md", "mine/table.csv", "walker.json"):
+    for made in (
+        "game.html",
+        "maze-trl.jsonl",
+        "runs/leaderboard-tiny/README.md",
+        "mine/entries/FOMaze-v0/Walker/seed-0/recipe.json",
+        "walker.json",
+    ):
         assert (newcomer / made).stat().st_size > 0
 
 
@@ -127,9 +133,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 def test_every_game_and_method_has_its_page(site: Path) -> None:
-    text = {
-        page.parent.name: html.unescape(page.read_text(encoding="utf-8")) for page in site.glob("*/*/index.html")
-    }
+    text = {page.parent.name: html.unescape(page.read_text(encoding="utf-8")) for page in site.glob("*/*/index.html")}
     index = (site / "games" / "index.html").read_text(encoding="utf-8")
     for env_id in game_ids():
         env = make_env(env_id)
