@@ -4,7 +4,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 JOBS ?= 2
 
-.PHONY: demo test test-fast check format bench clean
+.PHONY: demo test test-fast check format bench docs clean
 
 demo: $(VENV)/.core
 	$(RUN) -m lmgym leaderboard run --preset quick
@@ -28,6 +28,10 @@ bench: $(VENV)/.dev
 	$(RUN) benchmarks/env_speed.py
 	$(RUN) benchmarks/stages.py
 
+docs: $(VENV)/.docs
+	$(RUN) -m mkdocs build --strict --quiet
+	@echo "build/site/index.html; to look at it: $(RUN) -m mkdocs serve"
+
 clean:
 	rm -rf $(VENV) build *.egg-info runs/leaderboard-quick
 
@@ -38,4 +42,8 @@ $(VENV)/.core: pyproject.toml constraints.txt
 
 $(VENV)/.dev: $(VENV)/.core
 	$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	touch $@
+
+$(VENV)/.docs: $(VENV)/.core
+	$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"
 	touch $@

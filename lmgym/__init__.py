@@ -4,7 +4,9 @@ Importing this registers the games with Gymnasium, by name only: it imports no g
 transformers.
 """
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 from gymnasium import register
@@ -31,6 +33,19 @@ _PUBLIC = {
     "write_episodes": "lmgym.store",
 }
 __all__ = [*_PUBLIC, "__version__"]
+
+
+class _Package(ModuleType):
+    """Keeps `lmgym.evaluate` and `lmgym.rollout` functions, although importing the modules that hold them binds these
+    names to the modules."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _PUBLIC and isinstance(value, ModuleType):
+            value = getattr(value, name)
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
 
 
 def __getattr__(name: str) -> Any:

@@ -73,26 +73,37 @@ def _run(words: list[str]) -> int:
 
         print(f"lmgym {lmgym.__version__}")
         return 0
+    if words[0] == "train" and (len(words) == 1 or words[1] in ("-h", "--help")):
+        _print_train_help()
+        return 0
+    return command_of(words).run()
+
+
+def command_of(words: list[str]) -> Any:
+    """Return the command that words name, with its options, not run yet. Raises UsageError where they are wrong."""
     if words[0] == "train":
-        return _run_train(words[1:])
+        return _train_command(words[1:])
     name = " ".join(words[:2]) if words[0] in ("data", "leaderboard") else words[0]
     if name not in SUMMARY:
         raise unknown("command", name, SUMMARY)
     module = import_module(f"lmgym.{words[0]}.commands" if words[0] == "leaderboard" else "lmgym.commands")
-    return _parsed(name, module.COMMANDS[name], words[len(name.split()) :]).run()
+    return _parsed(name, module.COMMANDS[name], words[len(name.split()) :])
 
 
-def _run_train(words: list[str]) -> int:
+def _train_command(words: list[str]) -> Any:
     from lmgym.commands import train_command
     from lmgym.methods import methods
 
-    if not words or words[0] in ("-h", "--help"):
-        print("usage: lmgym train METHOD --env ID [options]\n")
-        print(f"methods: {', '.join(methods())}, or my_pkg.my_method\noptions: lmgym train METHOD --help")
-        return 0
     if words[0].startswith("-"):
         raise UsageError(f"which method? lmgym train METHOD {words[0]} ...; methods: {', '.join(methods())}")
-    return _parsed(f"train {words[0]}", train_command(words[0]), words[1:]).run()
+    return _parsed(f"train {words[0]}", train_command(words[0]), words[1:])
+
+
+def _print_train_help() -> None:
+    from lmgym.methods import methods
+
+    print("usage: lmgym train METHOD --env ID [options]\n")
+    print(f"methods: {', '.join(methods())}, or my_pkg.my_method\noptions: lmgym train METHOD --help")
 
 
 def _print_help() -> None:

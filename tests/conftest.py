@@ -12,6 +12,7 @@ from lmgym.env import contract_of
 from lmgym.policy import MAX_TOKENS, Policy
 from lmgym.tokens import View
 from lmgym.vocabulary import build_tokenizer
+from tests.newcomer import prepare
 
 torch.set_num_threads(1)  # several test processes share few cores
 
@@ -47,3 +48,9 @@ def cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
 def root() -> Path:
     """The top folder of the repository."""
     return Path(__file__).parent.parent
+
+
+@pytest.fixture
+def newcomer(root: Path, tmp_path: Path) -> Path:
+    """The folder of somebody who has just installed lmgym; see `tests.newcomer`."""
+    return prepare(tmp_path, root)

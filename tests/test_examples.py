@@ -1,12 +1,8 @@
 """The examples do what their README files say: every command in them is run, in a fresh folder, as a newcomer would."""
 
+import importlib.util
 import math
-import os
 import re
-import shutil
-import subprocess
-import sysconfig
-import venv
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,47 +15,7 @@ from lmgym.env import contract_of
 from lmgym.methods import method_module
 from lmgym.scores import bootstrap_mean
 from lmgym.store import read_episodes, read_metadata
-
-
-def commands(readme: Path) -> list[str]:
-    """The lines of the README's shell blocks, in order, without comments."""
-    blocks = re.findall(r"^```sh\n(.*?)^```", readme.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
-    lines = [re.sub(r"(^|\s+)# .*", "", line).strip() for block in blocks for line in block.splitlines()]
-    return [line for line in lines if line]
-
-
-@pytest.fixture
-def newcomer(root: Path, tmp_path: Path) -> Path:
-    """A folder with the examples and an environment in which lmgym and pip work without network, but nothing of the
-    examples is installed."""
-    home = tmp_path
-    shutil.copytree(root / "examples", home / "examples", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-    venv.create(home / "venv", with_pip=False)
-    site = next((home / "venv").glob("lib/python*/site-packages"))
-    # The packages of this environment, lmgym's dependencies among them, and lmgym itself from where it is tested.
-    (site / "installed.pth").write_text(f"{root}\n{sysconfig.get_paths()['purelib']}\n", encoding="utf-8")
-    for program in ("lmgym", "pip"):
-        launcher = home / "venv" / "bin" / program
-        launcher.write_text(f'#!/bin/sh\nexec "{home}/venv/bin/python" -m {program} "$@"\n', encoding="utf-8")
-        launcher.chmod(0o755)
-    return home
-
-
-def run(command: str, home: Path) -> str:
-    """Run a command as typed in `home`; return what it printed."""
-    own = {"PATH": f"{home}/venv/bin{os.pathsep}{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
-    offline = {"PIP_NO_INDEX": "1", "PIP_NO_BUILD_ISOLATION": "0", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-    environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
-    done = subprocess.run(
-        ["bash", "-c", command],
-        cwd=home,
-        env={**environment, **own, **offline},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
-    return done.stdout
+from tests.newcomer import blocks, commands, run
 
 
 @pytest.mark.slow
@@ -92,6 +48,24 @@ def test_the_readme_of_a_method_of_ones_own(newcomer: Path, root: Path) -> None:
     assert weighted > max(clone, data)
 
 
+@pytest.mark.slow
+def test_the_path_of_a_newcomer(newcomer: Path) -> None:
+    """All of it on loopback; what is served is compared by the script itself, move for move."""
+    missing = [name for name in ("fastapi", "uvicorn", "openai") if importlib.util.find_spec(name) is None]
+    if missing:
+        pytest.skip(f"`transformers serve` needs {', '.join(missing)}")
+    said = run("bash examples/newcomer.sh path", newcomer)
+    steps = re.findall(r"^== +(\d+)", said, flags=re.MULTILINE)
+    assert steps == [str(number) for number in range(1, len(steps) + 1)]
+    assert "== 17  done" in said
+    clone, learned = (read_metadata(newcomer / "path" / name).statistics for name in ("here.parquet", "chat.parquet"))
+    assert (clone.episodes, learned.episodes) == (50, 20)
+    assert "Sold!" in (newcomer / "path" / "game.html").read_text(encoding="utf-8")
+    assert (newcomer / "path" / "board" / "site" / "index.html").exists()
+    with pytest.raises(AssertionError, match="exists already"):
+        run("bash examples/newcomer.sh path", newcomer)
+
+
 def test_the_weights_of_the_method_are_those_of_its_docstring() -> None:
     awr = method_module("custom_method.awr")
     config = awr.Config(temperature=0.5, max_weight=3.0)
@@ -119,9 +93,8 @@ def test_the_weights_of_the_method_are_those_of_its_docstring() -> None:
     assert total.item() == pytest.approx(sum(clone) / 3 + value)
 
 
-def test_the_wrapped_game_of_the_readme(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    blocks = re.findall(r"^```python\n(.*?)^```", (root / "README.md").read_text(encoding="utf-8"), re.M | re.S)
-    (block,) = (block for block in blocks if "register_wrapped" in block)
+def test_the_wrapped_game_of_the_site(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (block,) = (block.text for block in blocks(root / "docs" / "bring.md") if "register_wrapped" in block.text)
     name = re.search(r"^# (\w+\.py)", block)
     env_id = re.search(r"--env (\S+)", block)
     assert name

@@ -95,6 +95,14 @@ def test_public_names_resolve() -> None:
         lmgym.nonsense  # noqa: B018
 
 
+@pytest.mark.parametrize("first", ["", "import lmgym.evaluate, lmgym.rollout, lmgym.play\n"])
+def test_functions_that_are_named_like_their_modules_are_functions(first: str) -> None:
+    code = f"{first}from lmgym import evaluate, rollout\nimport lmgym\nfrom lmgym.rollout import rollout as same\n"
+    code += "print(evaluate is lmgym.evaluate, rollout is same, callable(evaluate))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "True True True\n"
+
+
 def test_no_global_random_state_in_the_package(root: Path) -> None:
     """Nothing draws from a generator of the process; the checker alone looks at its state."""
     for folder in ("lmgym", *SIDES):

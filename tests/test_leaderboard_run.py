@@ -200,6 +200,8 @@ def test_verify_plays_the_same_games_and_notices_others(made: Plan, tmp_path: Pa
     rest = {name: value for name, value in entry.recipe.items() if name not in ("format", "files", "checksum")}
     lines = [dataclasses.replace(entry.episodes[0], total=3.5), *entry.episodes[1:]]
     write_entry(tmp_path / "e", rest, lines, entry.replays, entry.curve)
+    beside = verify.verify(entry.folder, run=None, agent=None, retrain=None)  # where it was made, whatever --out
+    assert beside.new == same.new
     other = verify.verify(tmp_path / "e", run=made.run(job("mc_returns")), agent=None, retrain=None)
     assert other.differing == [0]
     assert other.means[0] - other.means[1] == pytest.approx((3.5 - entry.episodes[0].total) / 20)
