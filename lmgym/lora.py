@@ -5,6 +5,7 @@ The model stays where it came from; what is kept of it is its name and the check
 
 import copy
 import dataclasses
+import hashlib
 import importlib.util
 import json
 from dataclasses import dataclass
@@ -59,6 +60,11 @@ class Base:
     def of(cls, name: str, dtype: str) -> "Base":
         """Return the base of this name as it is now, in a folder or in the cache of downloads."""
         return cls(name, dtype, {file: sha256(path) for file, path in _model_files(name).items()})
+
+    @property
+    def checksum(self) -> str:
+        """One for all files."""
+        return hashlib.sha256(json.dumps(self.files, sort_keys=True).encode()).hexdigest()
 
     def require_unchanged(self, folder: Path) -> None:
         """Raise UsageError where the base is not what the adapters in `folder` were trained beside."""

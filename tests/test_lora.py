@@ -350,6 +350,20 @@ def test_what_adapters_were_not_trained_beside_is_refused(
         Policy.from_pretrained(run)
 
 
+def test_a_run_does_not_go_on_beside_another_base(tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    base = llama_folder(tmp_path / "llama")
+    config = quick("bc", ModelConfig(model=str(base), lora_rank=4))
+    monkeypatch.setattr(Policy, "save_pretrained", killed)
+    with pytest.raises(KeyboardInterrupt):
+        trained("bc", tmp_path / "run", config, data)
+    changed(base / "model.safetensors")
+    with pytest.raises(UsageError, match=r"the model of .*run has changed since it was started"):
+        trained("bc", tmp_path / "run", config, data)
+
+
 def test_a_base_that_moved_is_found_where_the_record_says(tmp_path: Path) -> None:
     base, run = llama_folder(tmp_path / "llama"), tmp_path / "run"
     policy = shaken(adapted(base))
