@@ -324,6 +324,17 @@ def test_auto_loads_as_it_was_saved(tmp_path: Path) -> None:
     assert torch.equal(log_probabilities(loaded, batch), log_probabilities(policy, batch))
 
 
+def test_ratios_begin_at_one_beside_a_base_of_half_precision(tmp_path: Path, data: Path) -> None:
+    """What was sampled with the attention cache is read again as it is learned: half precision rounds otherwise."""
+    model = ModelConfig(model=str(llama_folder(tmp_path / "llama")), lora_rank=4, dtype="bfloat16")
+    clone = trained("bc", tmp_path / "bc", quick("bc", model), data)
+    config = quick("ppo", ModelConfig(), clone, warmup_rounds=1, epochs=1)
+    config = dataclasses.replace(config, play=dataclasses.replace(config.play, rounds=1))
+    (line,) = metrics(trained("ppo", tmp_path / "ppo", config, data))
+    assert abs(line["step_kl"]) < 1e-6
+    assert abs(line["kl"]) < 1e-6
+
+
 def changed(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
