@@ -412,6 +412,15 @@ def test_a_base_by_name_is_one_of_the_cache(tmp_path: Path, monkeypatch: pytest.
     assert found.files == Base.of(str(kept / "snapshots" / "0123abcd"), "float32").files
     with pytest.raises(OSError, match=r"me/other has no config\.json"):
         Base.of("me/other", "float32")
+    policy = shaken(Policy.from_base("me/tiny", None, 8, LoraSettings(4, 8.0), seed=0).eval())
+    policy.save_pretrained(tmp_path / "run")
+    loaded, batch = Policy.from_pretrained(tmp_path / "run"), data_batch(policy)
+    assert loaded.adapted is not None
+    assert loaded.adapted.base == found
+    assert torch.equal(log_probabilities(loaded, batch), log_probabilities(policy, batch))
+    shutil.rmtree(kept)
+    with pytest.raises(UsageError, match="adapters to me/tiny, which is not there"):
+        Policy.from_pretrained(tmp_path / "run")
 
 
 @pytest.mark.parametrize(
