@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -401,7 +402,13 @@ def test_a_base_in_parts_is_checked_in_all_its_parts(tmp_path: Path) -> None:
 
 
 def test_a_base_by_name_is_one_of_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As huggingface_hub keeps what it has downloaded."""
+    """As huggingface_hub keeps what it has downloaded; the network is not asked."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("the network was used")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
     kept = tmp_path / "models--me--tiny"
     llama_folder(kept / "snapshots" / "0123abcd")
     (kept / "refs").mkdir()
