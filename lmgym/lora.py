@@ -5,6 +5,7 @@ The model stays where it came from; what is kept of it is its name and the check
 
 import copy
 import dataclasses
+import hashlib
 import importlib.util
 import json
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from typing import Any
 
 import torch
 from huggingface_hub import try_to_load_from_cache
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import BitsAndBytesConfig
 from transformers.pytorch_utils import Conv1D
 
@@ -59,6 +60,11 @@ class Base:
     def of(cls, name: str, dtype: str) -> "Base":
         """Return the base of this name as it is now, in a folder or in the cache of downloads."""
         return cls(name, dtype, {file: sha256(path) for file, path in _model_files(name).items()})
+
+    @property
+    def checksum(self) -> str:
+        """One for all files."""
+        return hashlib.sha256(json.dumps(self.files, sort_keys=True).encode()).hexdigest()
 
     def require_unchanged(self, folder: Path) -> None:
         """Raise UsageError where the base is not what the adapters in `folder` were trained beside."""
@@ -169,6 +175,17 @@ def _linear_layers(lm: Any) -> dict[str, torch.nn.Module]:
     """Return the linear layers of a causal LM by name, its output layer left out."""
     output, linear = lm.get_output_embeddings(), (torch.nn.Linear, Conv1D)
     return {name: layer for name, layer in lm.named_modules() if isinstance(layer, linear) and layer is not output}
+
+
+def save(lm: Any, folder: Path) -> None:
+    """Write adapters in the format of peft, which transformers opens as well."""
+    from peft import get_peft_model_state_dict
+
+    # Not by transformers' own way, which asks the network whether a base that has a name is what it was.
+    state = get_peft_model_state_dict(lm, save_embedding_layers=False)
+    named = {f"base_model.model.{name}": tensor.contiguous() for name, tensor in state.items()}
+    save_file(named, folder / ADAPTERS, metadata={"format": "pt"})
+    lm.peft_config["default"].save_pretrained(str(folder))
 
 
 def restore(lm: Any, lora: LoraSettings, folder: Path) -> None:

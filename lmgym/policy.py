@@ -22,10 +22,11 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
+from lmgym import lora
 from lmgym.critic import Critic, CriticShape, states_before_actions
 from lmgym.errors import UsageError, unknown
 from lmgym.files import sha256, write_json
-from lmgym.lora import ADAPTERS, Adapted, Base, LoraSettings, adapt, how_to_load, merged, require_means, restore
+from lmgym.lora import ADAPTERS, Adapted, Base, LoraSettings
 from lmgym.tokens import Codec, TokenBatch, View
 from lmgym.weights import load_weights, save_weights
 
@@ -76,12 +77,22 @@ def load_pretrained(
         config = AutoConfig.from_pretrained(name, **here)
         tokenizer = AutoTokenizer.from_pretrained(name, **here)
         with _quiet():
-            how = {"dtype": dtype, "quantization_config": quantization_config, **here}
+            how = {
+                "dtype": dtype,
+                "quantization_config": quantization_config,
+                "adapter_kwargs": _adapters(download),
+                **here,
+            }
             lm = AutoModelForCausalLM.from_pretrained(name, config=config, use_safetensors=True, **how)
     except Exception as error:
         advice = "" if download or Path(name).exists() else f" (nothing is downloaded unless asked: {permission})"
         raise UsageError(f"cannot load the model {name!r}{advice}: {_first_line(error)}") from error
     return lm, tokenizer
+
+
+def _adapters(download: bool) -> dict[str, bool]:
+    """Return what keeps transformers, where peft is installed, from asking the network for adapters to a model."""
+    return {"local_files_only": not download}
 
 
 def max_positions(lm: Any) -> int | None:
@@ -164,7 +175,7 @@ class Policy(torch.nn.Module):
         name: str,
         history: int | None,
         max_reply_chars: int,
-        lora: LoraSettings,
+        settings: LoraSettings,
         *,
         dtype: str = "float32",
         seed: int,
@@ -175,11 +186,11 @@ class Policy(torch.nn.Module):
         `dtype`, one of `lmgym.lora.DTYPES`, is how the frozen model is loaded; adapters are float32. Raises UsageError
         also where a package is missing, or the model has no such layers.
         """
-        require_means(dtype)
+        lora.require_means(dtype)
         name = str(Path(name).resolve()) if Path(name).exists() else name
-        lm, tokenizer = load_pretrained(name, download=download, permission="--download", **how_to_load(dtype))
+        lm, tokenizer = load_pretrained(name, download=download, permission="--download", **lora.how_to_load(dtype))
         policy = cls(lm, tokenizer, _view_of(lm, history, max_reply_chars))
-        policy.adapted = Adapted(adapt(lm, lora, seed), Base.of(name, dtype))
+        policy.adapted = Adapted(lora.adapt(lm, settings, seed), Base.of(name, dtype))
         return policy
 
     def merged(self) -> "Policy":
@@ -191,11 +202,11 @@ class Policy(torch.nn.Module):
             return self
         if self.adapted.base.dtype == "4bit":
             raise UsageError("adapters beside weights of 4 bits cannot be merged with them")
-        policy = Policy(merged(self.lm), self.codec.tokenizer, self.view)
+        policy = Policy(lora.merged(self.lm), self.codec.tokenizer, self.view)
         if self.critic is not None:
             policy.critic = copy.deepcopy(self.critic)
             if policy.critic.trunk is not None:
-                policy.critic.trunk = merged(policy.critic.trunk)
+                policy.critic.trunk = lora.merged(policy.critic.trunk)
         return policy.train(self.training)
 
     def forward(self, batch: TokenBatch) -> Outputs:
@@ -244,7 +255,10 @@ class Policy(torch.nn.Module):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / RECORD).unlink(missing_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".policy-") as fresh, _quiet():
-            self.lm.save_pretrained(fresh)
+            if self.adapted is None:
+                self.lm.save_pretrained(fresh)
+            else:
+                lora.save(self.lm, Path(fresh))
             self._generation().save_pretrained(fresh)
             tokenizer = copy.deepcopy(self.codec.tokenizer)
             tokenizer.chat_template = CHAT_TEMPLATE
@@ -286,12 +300,13 @@ class Policy(torch.nn.Module):
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         adapted = Adapted.of_record(record["adapted"]) if "adapted" in record else None
         source = folder if adapted is None else _base_beside(folder, adapted)
-        how = {"dtype": "auto"} if adapted is None else how_to_load(adapted.base.dtype)
+        how = {"dtype": "auto"} if adapted is None else lora.how_to_load(adapted.base.dtype)
+        how |= {"local_files_only": True, "adapter_kwargs": _adapters(download=False)}
         with _quiet():
-            lm = AutoModelForCausalLM.from_pretrained(source, local_files_only=True, use_safetensors=True, **how)
+            lm = AutoModelForCausalLM.from_pretrained(source, use_safetensors=True, **how)
         policy = cls(lm, tokenizer, View(**record["view"]))
         if adapted is not None:
-            restore(lm, adapted.lora, folder)
+            lora.restore(lm, adapted.lora, folder)
             policy.adapted = adapted
         if policy.codec.fingerprint != record["tokenizer"]:
             raise UsageError(f"{folder / 'tokenizer.json'} is not the tokenizer that this policy was trained with")
@@ -302,7 +317,7 @@ class Policy(torch.nn.Module):
 
 
 def _base_beside(folder: Path, adapted: Adapted) -> str:
-    require_means(adapted.base.dtype)
+    lora.require_means(adapted.base.dtype)
     adapted.base.require_unchanged(folder)
     return adapted.base.name
 

@@ -148,9 +148,12 @@ def new_policy(run: Run, config: ModelConfig, episodes: list[Episode]) -> Policy
         if lora is None:
             return Policy.from_model(model, rules.history, rules.max_reply_chars, download=config.download)
         dtype, seed = config.dtype or "float32", recipe.seed
-        return Policy.from_base(
+        policy = Policy.from_base(
             model, rules.history, rules.max_reply_chars, lora, dtype=dtype, seed=seed, download=config.download
         )
+        if policy.adapted is not None:  # Checkpoints hold the adapters alone.
+            run.require_same("model", policy.adapted.base.checksum)
+        return policy
     texts = (turn.text + "\n" for episode in episodes for turn in episode.turns)
     kind = rules.tokenizer if config.tokenizer is None else config.tokenizer
     tokenizer = build_tokenizer(kind, texts)

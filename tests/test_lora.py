@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -324,6 +325,17 @@ def test_auto_loads_as_it_was_saved(tmp_path: Path) -> None:
     assert torch.equal(log_probabilities(loaded, batch), log_probabilities(policy, batch))
 
 
+def test_ratios_begin_at_one_beside_a_base_of_half_precision(tmp_path: Path, data: Path) -> None:
+    """What was sampled with the attention cache is read again as it is learned: half precision rounds otherwise."""
+    model = ModelConfig(model=str(llama_folder(tmp_path / "llama")), lora_rank=4, dtype="bfloat16")
+    clone = trained("bc", tmp_path / "bc", quick("bc", model), data)
+    config = quick("ppo", ModelConfig(), clone, warmup_rounds=1, epochs=1)
+    config = dataclasses.replace(config, play=dataclasses.replace(config.play, rounds=1))
+    (line,) = metrics(trained("ppo", tmp_path / "ppo", config, data))
+    assert abs(line["step_kl"]) < 1e-6
+    assert abs(line["kl"]) < 1e-6
+
+
 def changed(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
@@ -348,6 +360,20 @@ def test_what_adapters_were_not_trained_beside_is_refused(
     damage(base, run)
     with pytest.raises(UsageError, match=message):
         Policy.from_pretrained(run)
+
+
+def test_a_run_does_not_go_on_beside_another_base(tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    base = llama_folder(tmp_path / "llama")
+    config = quick("bc", ModelConfig(model=str(base), lora_rank=4))
+    monkeypatch.setattr(Policy, "save_pretrained", killed)
+    with pytest.raises(KeyboardInterrupt):
+        trained("bc", tmp_path / "run", config, data)
+    changed(base / "model.safetensors")
+    with pytest.raises(UsageError, match=r"the model of .*run has changed since it was started"):
+        trained("bc", tmp_path / "run", config, data)
 
 
 def test_a_base_that_moved_is_found_where_the_record_says(tmp_path: Path) -> None:
@@ -376,7 +402,13 @@ def test_a_base_in_parts_is_checked_in_all_its_parts(tmp_path: Path) -> None:
 
 
 def test_a_base_by_name_is_one_of_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As huggingface_hub keeps what it has downloaded."""
+    """As huggingface_hub keeps what it has downloaded; the network is not asked."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("the network was used")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
     kept = tmp_path / "models--me--tiny"
     llama_folder(kept / "snapshots" / "0123abcd")
     (kept / "refs").mkdir()
@@ -387,6 +419,15 @@ def test_a_base_by_name_is_one_of_the_cache(tmp_path: Path, monkeypatch: pytest.
     assert found.files == Base.of(str(kept / "snapshots" / "0123abcd"), "float32").files
     with pytest.raises(OSError, match=r"me/other has no config\.json"):
         Base.of("me/other", "float32")
+    policy = shaken(Policy.from_base("me/tiny", None, 8, LoraSettings(4, 8.0), seed=0).eval())
+    policy.save_pretrained(tmp_path / "run")
+    loaded, batch = Policy.from_pretrained(tmp_path / "run"), data_batch(policy)
+    assert loaded.adapted is not None
+    assert loaded.adapted.base == found
+    assert torch.equal(log_probabilities(loaded, batch), log_probabilities(policy, batch))
+    shutil.rmtree(kept)
+    with pytest.raises(UsageError, match="adapters to me/tiny, which is not there"):
+        Policy.from_pretrained(tmp_path / "run")
 
 
 @pytest.mark.parametrize(
