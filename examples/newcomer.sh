@@ -11,12 +11,12 @@ cd "$work"
 # What servers answer is kept in here, not among your own files; no model is looked for on the network.
 export LMGYM_CACHE=$PWD/cache HF_HUB_OFFLINE=1 NO_PROXY=127.0.0.1 no_proxy=127.0.0.1
 
-servers=()
+servers=""
 finish() {
     status=$?
     trap - EXIT
-    for server in "${servers[@]}"; do kill "$server" 2>/dev/null || true; done
-    for server in "${servers[@]}"; do wait "$server" 2>/dev/null || true; done
+    for server in $servers; do kill "$server" 2>/dev/null || true; done
+    for server in $servers; do wait "$server" 2>/dev/null || true; done
     [ "$status" = 0 ] || echo "it stopped at step $step; what was made is in $PWD" >&2
     exit "$status"
 }
@@ -70,7 +70,7 @@ lmgym inspect runs/ilql --html game.html
 say "serve the game over HTTP"
 port=$(free_port)
 lmgym serve $game --port "$port" >serve.log 2>&1 &
-servers+=($!)
+servers="$servers $!"
 wait_for "http://127.0.0.1:$port/v1/game" $! serve.log
 
 say "play it there: the same games as here"
@@ -88,7 +88,7 @@ python same.py here.parquet remote.parquet
 say "serve the trained policy as a chat model (transformers serve)"
 port=$(free_port)
 transformers serve runs/bc --host 127.0.0.1 --port "$port" --device cpu >chat.log 2>&1 &
-servers+=($!)
+servers="$servers $!"
 wait_for "http://127.0.0.1:$port/health" $! chat.log
 
 say "play it as any hosted model is played: the same games as the policy plays here"

@@ -3,6 +3,7 @@
 import importlib.util
 import math
 import re
+import socket
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -58,10 +59,15 @@ def test_the_path_of_a_newcomer(newcomer: Path) -> None:
     steps = re.findall(r"^== +(\d+)", said, flags=re.MULTILINE)
     assert steps == [str(number) for number in range(1, len(steps) + 1)]
     assert "== 17  done" in said
-    clone, learned = (read_metadata(newcomer / "path" / name).statistics for name in ("here.parquet", "chat.parquet"))
-    assert (clone.episodes, learned.episodes) == (50, 20)
+    played = [read_metadata(newcomer / "path" / name).statistics for name in ("remote.parquet", "chat.parquet")]
+    assert [statistics.episodes for statistics in played] == [50, 20]
     assert "Sold!" in (newcomer / "path" / "game.html").read_text(encoding="utf-8")
     assert (newcomer / "path" / "board" / "site" / "index.html").exists()
+    for log in ("serve.log", "chat.log"):  # nobody listens any more
+        port = re.search(r"http://127\.0\.0\.1:(\d+)", (newcomer / "path" / log).read_text(encoding="utf-8"))
+        assert port
+        with socket.socket() as client:
+            assert client.connect_ex(("127.0.0.1", int(port[1]))) != 0
     with pytest.raises(AssertionError, match="exists already"):
         run("bash examples/newcomer.sh path", newcomer)
 
