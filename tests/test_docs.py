@@ -81,7 +81,7 @@ def test_every_block_runs(newcomer: Path, root: Path) -> None:
     for made in (
         "game.html",
         "maze-trl.jsonl",
-        "runs/leaderboard-tiny/README.md",
+        "runs/tiny/README.md",
         "mine/entries/FOMaze-v0/Walker/seed-0/recipe.json",
         "walker.json",
     ):
