@@ -53,8 +53,11 @@ def evaluation_starts(rules: Contract, episodes: int, seed: int, stream: Stream 
 
 def default_episodes(rules: Contract, episodes: int | None, env_id: str) -> int:
     """Return the number of evaluation episodes: the game's own by default, a multiple of its official starts."""
-    count = rules.evaluation_episodes if episodes is None else episodes
     starts = max(1, len(rules.official_starts))
+    if episodes is None:
+        # A variant of a game may have another number of starts.
+        return max(1, round(rules.evaluation_episodes / starts)) * starts
+    count = episodes
     if count < 1:
         raise UsageError(f"the number of episodes is 1 or more, not {count}")
     if count % starts:

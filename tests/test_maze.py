@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from lmgym.agents import load_agent
-from lmgym.env import contract, make_env
+from lmgym.env import contract, contract_of, make_env
 from lmgym.envs.maze import LAYOUTS, MOVES, REFERENCES, Grid, Maze, best_return_from_walls
 from lmgym.episode import statistics
-from lmgym.evaluate import collect, evaluate
+from lmgym.errors import UsageError
+from lmgym.evaluate import collect, default_episodes, evaluate
 
 GOAL = (8, 6)
 
@@ -209,3 +210,14 @@ def test_render_shows_agent_and_goal() -> None:
 
 def test_all_moves_have_an_opposite() -> None:
     assert {(-down, -right) for down, right in MOVES.values()} == set(MOVES.values())
+
+
+def test_a_variant_is_evaluated_from_its_own_starts_equally_often() -> None:
+    def count(episodes: int | None, **kwargs: str) -> int:
+        rules = contract_of("lmgym/FOMaze-v0", kwargs)
+        return default_episodes(rules, episodes, "lmgym/FOMaze-v0")
+
+    assert count(None) == 800
+    assert count(None, maze="umaze") % len(contract_of("lmgym/FOMaze-v0", {"maze": "umaze"}).official_starts) == 0
+    with pytest.raises(UsageError, match="multiple of 25; nearest to 30: 25"):
+        count(30)
