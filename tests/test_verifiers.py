@@ -16,7 +16,8 @@ from lmgym.evaluate import evaluate
 from tests.chats import said, sends, serving
 from tests.games import ECHO
 
-pytest.importorskip("verifiers", reason="verifiers is not installed (pip install verifiers==0.4.0)")
+# Not `verifiers` itself, which is also the name of the example's folder.
+pytest.importorskip("verifiers.v1", reason="verifiers is not installed (pip install verifiers==0.4.0)")
 
 
 def vf_eval(root: Path, out: Path, address: str, *words: str) -> list[dict[str, Any]]:
