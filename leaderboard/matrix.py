@@ -146,6 +146,8 @@ class _Matrix:
         if kind == "elsewhere":
             self.elsewhere[work.job] = time.perf_counter()
             self.todo.append(work.job)
+        elif kind == "found":
+            self._done(work.job, "made by another process")
         elif kind == "done":
             failure_file(self.plan, work.job).unlink(missing_ok=True)
             self._done(work.job, f"{time.perf_counter() - work.begun:.0f} s")
@@ -202,6 +204,8 @@ def _outcome(job: Job, plan: Plan, connection: Connection) -> tuple[Any, ...]:
             held.enter_context(locked(plan.out / "locks", job.name.replace("/", "-")))
         except UsageError:
             return ("elsewhere",)
+        if plan.entry(job).exists():
+            return ("found",)
         try:
             with reported_to(tell):
                 make(job, plan)
