@@ -21,8 +21,8 @@ from lmgym.decoding import Decoding
 from lmgym.env import contract_of
 from lmgym.episode import Episode
 from lmgym.errors import UsageError
-from lmgym.evaluate import collect, default_episodes, evaluate
-from lmgym.files import locked, sha256, write_json
+from lmgym.evaluate import default_episodes, evaluate
+from lmgym.files import sha256, write_json
 from lmgym.inspection import look
 from lmgym.journal import Journal
 from lmgym.leaderboard.entries import EpisodeLine, Replay, read_entry, three_games, write_entry
@@ -35,8 +35,7 @@ from lmgym.policy import RECORD, Policy, best_device
 from lmgym.progress import progress
 from lmgym.rollout import Agent
 from lmgym.run import Recipe, commits_of, opened, read_record
-from lmgym.start import DATA_SEED, outdated
-from lmgym.store import write_episodes
+from lmgym.start import collect_once
 from lmgym.tune import FILE as TUNED
 from lmgym.tune import grid, tune, tuned_decoding, tuning_episodes
 
@@ -115,13 +114,7 @@ def trained(job: Job, plan: Plan) -> Path:
 def offline_data(task: Task, plan: Plan, count: int) -> Path:
     """Return the file of a data set of another size than the game's default, collected once."""
     path = plan.out / "runs" / task.name / f"data-{count}.parquet"
-    with locked(path.parent, path.name, wait=True):
-        if not path.exists() or outdated(task.env_id, task.env_kwargs, path):
-            path.unlink(missing_ok=True)
-            players = load_agent("behaviour", task.env_id, task.env_kwargs)
-            games = collect(players, task.env_id, env_kwargs=task.env_kwargs, episodes=count, seed=DATA_SEED)
-            with progress("collect", count) as bar:
-                write_episodes(path, bar.over(games), series=DATA_SEED)
+    collect_once(task.env_id, task.env_kwargs, path, count)
     return path
 
 

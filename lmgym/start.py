@@ -4,6 +4,7 @@ folder need is made once and kept in the folder `shared` beside them."""
 import dataclasses
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,12 +79,13 @@ class ModelConfig:
 def offline_episodes(run: Run) -> list[Episode]:
     """Return the run's episodes: those of its data file, or the game's default data set, collected once."""
     recipe = run.recipe
-    path = Path(recipe.data) if recipe.data else _shared(run, "", [_default_count(recipe)]).with_suffix(".parquet")
-    with processes().main_process_first():
-        if recipe.data is None:
-            with locked(path.parent, path.name, wait=True):
-                if not path.exists() or outdated(recipe.env_id, recipe.env_kwargs, path):
-                    _collect_default(recipe, path)
+    if recipe.data:
+        path = Path(recipe.data)
+    else:
+        count = _default_count(recipe)
+        path = _shared(run, "", [count]).with_suffix(".parquet")
+        with processes().main_process_first():
+            collect_once(recipe.env_id, recipe.env_kwargs, path, count)
     metadata = read_metadata(path)
     if (metadata.env_id, metadata.env_kwargs) != (recipe.env_id, recipe.env_kwargs):
         raise UsageError(f"{path} holds episodes of {metadata.env_id} {metadata.env_kwargs or ''}".rstrip())
@@ -117,20 +119,22 @@ def _default_count(recipe: Recipe) -> int:
     return contract_of(recipe.env_id, recipe.env_kwargs).data_episodes
 
 
-def outdated(env_id: str, env_kwargs: dict[str, Any], path: Path) -> bool:
-    """Return whether a game's own players no longer play the first games of a data set of `DATA_SEED` as they are."""
-    agent = load_agent("behaviour", env_id, env_kwargs)
-    fresh = collect(agent, env_id, env_kwargs=env_kwargs, episodes=REPLAYED, seed=DATA_SEED)
-    return any(old != new for old, new in zip(iterate_episodes(path), fresh, strict=False))
+def collect_once(env_id: str, env_kwargs: dict[str, Any], path: Path, count: int) -> None:
+    """Collect a data set of `DATA_SEED` by a game's own players into a file, unless it is there and they still play its
+    first games as they are in it."""
+    players = load_agent("behaviour", env_id, env_kwargs)
 
+    def games(episodes: int) -> Iterator[Episode]:
+        return collect(players, env_id, env_kwargs=env_kwargs, episodes=episodes, seed=DATA_SEED)
 
-def _collect_default(recipe: Recipe, path: Path) -> None:
-    agent = load_agent("behaviour", recipe.env_id, recipe.env_kwargs)
-    count = _default_count(recipe)
-    episodes = collect(agent, recipe.env_id, env_kwargs=recipe.env_kwargs, episodes=count, seed=DATA_SEED)
-    path.unlink(missing_ok=True)
-    with progress("collect", count) as bar:
-        write_episodes(path, bar.over(episodes), series=DATA_SEED)
+    with locked(path.parent, path.name, wait=True):
+        if path.exists():
+            kept = zip(iterate_episodes(path), games(REPLAYED), strict=False)
+            if all(old == new for old, new in kept):
+                return
+            path.unlink()
+        with progress("collect", count) as bar:
+            write_episodes(path, bar.over(games(count)), series=DATA_SEED)
 
 
 def new_policy(run: Run, config: ModelConfig, episodes: list[Episode]) -> Policy:
