@@ -28,7 +28,7 @@ class Run:
     tasks: tuple[str, ...] = ()
     """Games: FOMaze-v0 my_pkg:Shop-v0,size=3 ...; those of the preset if left out."""
     methods: tuple[str, ...] = ()
-    """Methods, and random, behaviour, expert; all if left out."""
+    """Methods, and random, behaviour, expert, bc_greedy; all if left out."""
     seeds: int | None = None
     """How many training seeds, counted from 0; as the preset says if left out."""
     seed: int | None = None

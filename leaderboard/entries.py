@@ -46,7 +46,7 @@ FIELDS: dict[str, type | tuple[type, ...]] = {
     "title": str,  # what people call the agent
     "seed": int,  # of the training
     "preset": (str, type(None)),
-    "settings": dict,  # method: its whole config; start: that of the clone it starts from; data: how many games
+    "settings": dict,  # method: its whole config; start: that of its clone; data: how many games; tuning_episodes
     "decoding": (dict, type(None)),  # how a policy chose tokens
     "trials": list,  # what tuning tried: decoding, mean_return, ... of each
     "evaluation": dict,  # episodes, seed

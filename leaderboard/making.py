@@ -132,10 +132,10 @@ def player(job: Job, plan: Plan, folder: Path) -> tuple[PolicyAgent, list[dict[s
     """
     policy = Policy.from_pretrained(folder).to(best_device())
     decoding = Decoding(temperature=0.0 if job.agent == GREEDY else 1.0, beta=0.0)
-    settings = grid(policy, TEMPERATURES)
-    trials = [] if len(settings) == 1 else tuned(folder, policy, settings, tuning_episodes_of(job, plan))
-    if trials:
-        decoding = Decoding(**max(trials, key=lambda trial: trial["mean_return"][0])["decoding"])
+    settings, trials = grid(policy, TEMPERATURES), []
+    if len(settings) > 1:
+        trials = tuned(folder, policy, settings, tuning_episodes_of(job, plan))
+        decoding = tuned_decoding(folder)
     return PolicyAgent(policy, name=job.agent, decoding=decoding), trials
 
 
@@ -160,13 +160,11 @@ def _trials(folder: Path, count: int) -> list[dict[str, Any]]:
 
 
 @contextlib.contextmanager
-def stage(folder: Path | None, name: str) -> Iterator[None]:
+def stage(folder: Path, name: str) -> Iterator[None]:
     """Note beside a run how many seconds a stage took."""
     begun = time.perf_counter()
     yield
-    if folder is not None:
-        seconds = {**stages(folder), name: round(time.perf_counter() - begun, 1)}
-        write_json(folder / "stages.json", seconds)
+    write_json(folder / "stages.json", {**stages(folder), name: round(time.perf_counter() - begun, 1)})
 
 
 def stages(folder: Path) -> dict[str, float]:
@@ -302,20 +300,20 @@ def settings_of(job: Job, plan: Plan) -> dict[str, Any]:
 
 
 def training_cost(job: Job, plan: Plan) -> dict[str, Any]:
-    """Return what a trained agent cost, its clone included, and what its tuning tried."""
-    folder = plan.run(job)
-    lines = metrics(folder)
-    start = [] if job.learner.start is None else metrics(plan.run(job.learner.start))
+    """Return which policy a trained agent has, who trained it, and what that cost, its clone included."""
+    folder, start = plan.run(job), job.learner.start
+    clones = [] if start is None else [plan.run(start)]
+    lines, cloning = metrics(folder), [line for clone in clones for line in metrics(clone)]
     return {
         "policy": sha256(folder / RECORD),
-        "tokens": sum(line.get("tokens", 0) for line in [*start, *lines]),
+        "tokens": sum(line.get("tokens", 0) for line in [*cloning, *lines]),
         "games": max((line.get("games", 0) for line in lines), default=0),
         "seconds": {
-            "clone": round(sum(line["seconds"] for line in start), 1),
+            "clone": round(sum(line["seconds"] for line in cloning), 1),
             "train": round(sum(line["seconds"] for line in lines), 1),
             "tune": stages(folder).get("tune", 0.0),
         },
-        "trained_by": trained_by([folder] if job.learner.start is None else [plan.run(job.learner.start), folder]),
+        "trained_by": trained_by([*clones, folder]),
     }
 
 

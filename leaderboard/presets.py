@@ -158,8 +158,7 @@ def load_preset(name: str) -> Preset:
         if key in found and type(found[key]) is not int:
             raise UsageError(f"{key} of {path} is a number of games, not {found[key]!r}")
     _require_tables(path, found.get("settings", {}))
-    preset = Preset(name=path.name if own else name, **{**found, "tasks": tuple(found["tasks"])})
-    return preset
+    return Preset(name=path.name if own else name, **{**found, "tasks": tuple(found["tasks"])})
 
 
 def _require_tables(path: Path, settings: Any) -> None:
