@@ -190,7 +190,7 @@ def _require_own_name(entry: Entry) -> None:
 
 def _row(task: str, agents: Mapping[str, Sequence[Entry]]) -> Row:
     reference, name = stored_reference(task), task.removesuffix("-v0")
-    printed = published.published(name) if name in published.tasks() else {}
+    printed = published.published_row(task)
     alone = {agent: _cell(reference.reference, sorted(found, key=_seed)) for agent, found in agents.items()}
     tied = _tied(alone)
     highest = max((alone[agent].mean_return.mean for agent in tied), default=0.0)

@@ -28,7 +28,7 @@ import numpy as np
 
 from lmgym.episode import Episode
 from lmgym.errors import UsageError
-from lmgym.files import replacing_folder, sha256, write_json
+from lmgym.files import read_json, replacing_folder, sha256, write_json
 
 if TYPE_CHECKING:  # it imports torch, which nobody needs to read entries
     from lmgym.inspection import SeenGame
@@ -269,12 +269,7 @@ def checksum(recipe: Mapping[str, Any]) -> str:
 def read_entry(folder: Path) -> Entry:
     """Return a whole entry. Raises UsageError where it is missing, of another format, damaged or edited."""
     path = folder / RECIPE
-    try:
-        recipe = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise UsageError(f"{path} is damaged: {error}") from error
+    recipe = read_json(path)
     _require_valid(folder, recipe)
     entry = Entry(folder, recipe)
     try:

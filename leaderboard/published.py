@@ -46,6 +46,12 @@ def published(task: str) -> dict[str, Published]:
     }
 
 
+def published_row(task: str) -> dict[str, Published]:
+    """Return the published cells of a game by its full name, `FOMaze-v0`; empty where nothing was published."""
+    name = task.removesuffix("-v0")
+    return published(name) if name in tasks() else {}
+
+
 def constants(task: str) -> Reference | None:
     """Return the published scale of a row, None where none was published. Raises UsageError on an unknown task."""
     printed = _table(task)["constants"]

@@ -8,7 +8,7 @@ from lmgym.env import contract_of
 from lmgym.leaderboard.entries import Entry
 from lmgym.leaderboard.making import Plan
 from lmgym.leaderboard.presets import Job
-from lmgym.leaderboard.published import published, tasks
+from lmgym.leaderboard.published import published_row
 from lmgym.leaderboard.stats import summarise
 from lmgym.leaderboard.suites import BESIDE, METHODS
 from lmgym.tasks import output_console
@@ -86,8 +86,7 @@ def _result(entries: Sequence[Entry]) -> tuple[str, ...]:
 
 def published_score(entry: Entry) -> float | None:
     """Return what LMRL-Gym published for an entry's game and method, None where it did not."""
-    name = entry.task.removesuffix("-v0")
-    found = published(name).get(entry.agent) if name in tasks() else None
+    found = published_row(entry.task).get(entry.agent)
     return None if found is None else found.score
 
 

@@ -83,6 +83,16 @@ def replacing_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
+def read_json(path: Path) -> Any:
+    """Return what a JSON file holds. Raises UsageError where it is missing or damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise UsageError(f"{path} is damaged: {error}") from error
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented JSON."""
     with replacing(path) as partial:

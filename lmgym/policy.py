@@ -1,7 +1,6 @@
 """The policy of every method: a Hugging Face causal language model with its tokenizer and its view."""
 
 import copy
-import json
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,7 +24,7 @@ from transformers.utils import logging as transformers_logging
 from lmgym import lora
 from lmgym.critic import Critic, CriticShape, states_before_actions
 from lmgym.errors import UsageError, unknown
-from lmgym.files import sha256, write_json
+from lmgym.files import read_json, sha256, write_json
 from lmgym.lora import ADAPTERS, Adapted, Base, LoraSettings
 from lmgym.tokens import Codec, TokenBatch, View
 from lmgym.weights import load_weights, save_weights
@@ -328,10 +327,7 @@ def _require_whole(folder: Path) -> dict[str, Any]:
         unfinished = (folder / "run.json").is_file()
         why = "its training has not finished: run its command again to go on" if unfinished else "no policy is here"
         raise UsageError(f"{path} is missing: {why}")
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UsageError(f"{path} is damaged: {_first_line(error)}") from error
+    record = read_json(path)
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         found = record.get("format") if isinstance(record, dict) else None
         raise UsageError(f"{path} has format {found}; this lmgym reads format {FORMAT}")

@@ -25,7 +25,7 @@ from safetensors.torch import save_file
 
 from lmgym import provenance
 from lmgym.errors import UsageError
-from lmgym.files import locked, replacing, replacing_folder, write_json
+from lmgym.files import locked, read_json, replacing, replacing_folder, write_json
 from lmgym.policy import Policy
 from lmgym.weights import load_weights, save_weights
 
@@ -134,12 +134,7 @@ def commits_of(record: Mapping[str, Any]) -> list[str | None]:
 def read_record(folder: Path) -> dict[str, Any]:
     """Return the content of run.json. Raises UsageError where it is missing, damaged or of another format."""
     path = folder / "run.json"
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise UsageError(f"{path} is damaged: {error}") from error
+    record = read_json(path)
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         raise UsageError(f"{path} is not a run of format {FORMAT}, which is what this lmgym reads")
     if not isinstance(record.get("recipe"), dict) or set(record["recipe"]) != set(Recipe.__dataclass_fields__):
