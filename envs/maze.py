@@ -151,7 +151,8 @@ class Maze(TextEnv):
         An unknown action costs -1 as in the paper (code: -4, here `invalid_reward=-4.0`) and does not wipe the
         agent's history. There is no 101st step that answers `Failure`: the limit truncates. The PO window of
         40 pieces holds at most the 20 latest observations and the actions between them, so that it never
-        begins with an action, and when it is full it moves by ten turns at once (`lmgym.tokens.Window`).
+        begins with an action, and when it is full it keeps the last ten turns
+        (`lmgym.tokens.Window`).
         `move up` lowers the row, as in the code (the paper's figure raises it). Who played the published data
         is not known; `behaviour()` reproduces their mean return.
     Version history:
