@@ -64,7 +64,7 @@ class ChessGame(TextEnv):
     Action:
         A move in SAN with a space between any two characters: `N f 3`, `O - O`, `e x d 5`, `e 8 = Q`, `Q h 7 #`.
         Plain SAN (`Nf3`), long algebraic (`Ng1-f3`) and UCI notation (`g1f3`) are understood too; `+`, `#`, `x`,
-        `=`, `-` may be missing and case matters only where it changes the move (`Bc4`, `bc4`).
+        `=`, `-` may be missing, `+` and `#` also wrong, and case matters only where it changes the move (`Bc4`, `bc4`).
     Start:
         `starts="initial"`: the initial position. `starts="endgames"`: a piece set, uniform over `pieces`, on
         uniformly drawn squares, White to move, nobody in check, never one of the 645 evaluation positions.
