@@ -36,6 +36,10 @@ def is_same_code(root: Path, one: str, other: str) -> bool:
     """Return whether nothing that trains or plays changed between two commits; presets and pages may have."""
     if one == other:
         return True
+    if not (root / ".git").exists() or (root / ".git" / "shallow").exists():
+        pytest.skip(
+            "an entry was trained and played by different commits, which this copy without history cannot compare"
+        )
     return subprocess.run(["git", "diff", "--quiet", one, other, "--", *CODE], cwd=root, check=False).returncode == 0
 
 
