@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lmgym.agents import load_agent
+from lmgym.algorithms.ppo import log_probabilities
 from lmgym.decoding import Decoding
 from lmgym.episode import Episode
 from lmgym.evaluate import collect, evaluate
@@ -38,19 +39,15 @@ class Said(NamedTuple):
 def actions_of(policy: Policy, games: Iterable[Episode]) -> Iterator[Said]:
     """Yield the actions of some games as a policy reads them."""
     data = TokenDataset(games, policy.codec, policy.view)
-    for rows in _parts(data.rows_with_actions()):
+    order = data.rows_with_actions()
+    for rows in np.array_split(order, max(1, len(order) // ROWS)):
         batch = data.batch(rows)
         with torch.inference_mode():
-            logprobs = torch.log_softmax(policy(batch).logits, dim=-1).gather(1, batch.action_ids[:, None])[:, 0]
-        found = iter(logprobs.tolist())
+            found = iter(log_probabilities(policy(batch).logits, batch).tolist())
         for ids, mask in zip(batch.ids.tolist(), batch.action_mask.tolist(), strict=True):
             edges = [place for place in range(1, len(ids)) if mask[place] != mask[place - 1]]
             for begin, end in zip(edges[::2], [*edges[1::2], len(ids)][: len(edges[::2])], strict=True):
                 yield Said(tuple(ids[:begin]), tuple(ids[begin:end]), sum(itertools.islice(found, end - begin)))
-
-
-def _parts(rows: np.ndarray) -> list[np.ndarray]:
-    return np.array_split(rows, max(1, len(rows) // ROWS))
 
 
 def distances(said: Iterable[Said], least: int) -> tuple[float, float, float]:
@@ -81,7 +78,12 @@ def main() -> None:
     """Compare a clone with its data and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path, help="a run folder of bc")
-    parser.add_argument("--episodes", type=int, default=5000, help="games of the players, as many learned as new ones")
+    parser.add_argument(
+        "--episodes",
+        type=int,
+        default=5000,
+        help="new games, and as many of the default data set's series",
+    )
     parser.add_argument("--least", type=int, default=100, help="how often a situation occurs that is common")
     options = parser.parse_args()
     recipe = read_record(options.run)["recipe"]

@@ -22,7 +22,7 @@ from lmgym.env import contract_of
 from lmgym.episode import Episode
 from lmgym.errors import UsageError
 from lmgym.evaluate import default_episodes, evaluate
-from lmgym.files import sha256, write_json
+from lmgym.files import read_json, sha256, write_json
 from lmgym.inspection import look
 from lmgym.journal import Journal
 from lmgym.leaderboard.entries import EpisodeLine, Replay, read_entry, three_games, write_entry
@@ -154,7 +154,7 @@ def _trials(folder: Path, count: int) -> list[dict[str, Any]]:
     if not (folder / TUNED).exists():
         return []
     tuned_decoding(folder)  # raises where the file is damaged or belongs to another policy
-    record = json.loads((folder / TUNED).read_text(encoding="utf-8"))
+    record = read_json(folder / TUNED)
     trials: list[dict[str, Any]] = record["trials"] if (record["episodes"], record["seed"]) == (count, 0) else []
     return trials
 
@@ -170,7 +170,7 @@ def stage(folder: Path, name: str) -> Iterator[None]:
 def stages(folder: Path) -> dict[str, float]:
     """Return the seconds that were noted beside a run."""
     path = folder / "stages.json"
-    found: dict[str, float] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    found: dict[str, float] = read_json(path) if path.exists() else {}
     return found
 
 
