@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from lmgym.errors import unknown
+from lmgym.errors import UsageError, unknown
 
 UNKNOWN, PAD = "<unk>", "<pad>"
 
@@ -15,26 +15,38 @@ BOUNDARIES = {
     "word": r"\n| ?[A-Za-z]+| ?\d| ?[^\sA-Za-z\d]|\s",
     "phrase": r"\n|[^\n]+",
 }
-MAX_VOCABULARY = 512
+VOCABULARY = 512
 
 
 def build_tokenizer(kind: str, texts: Iterable[str]) -> PreTrainedTokenizerFast:
     """Train a byte-pair tokenizer of one of three kinds on a game's pieces of text.
 
     `char`: every character is a token; `word`: merges stay within a word; `phrase`: merges may join a whole
-    line, so that a templated sentence becomes one token. The alphabet is that of the texts; other characters
-    become one unknown token. Raises UsageError for another kind.
+    line, so that a templated sentence becomes one token. There are 512 tokens at most, or as many as stand behind a
+    colon: `phrase:4096`. The alphabet is that of the texts; other characters become one unknown token. Raises
+    UsageError for another kind.
     """
-    if kind not in BOUNDARIES:
-        raise unknown("kind of tokenizer", kind, BOUNDARIES)
+    name, size = _kind_and_size(kind)
     tokenizer = Tokenizer(models.BPE(unk_token=UNKNOWN))
-    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(BOUNDARIES[kind]), behavior="isolated")
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(BOUNDARIES[name]), behavior="isolated")
     tokenizer.decoder = decoders.Fuse()
     trainer = trainers.BpeTrainer(
-        vocab_size=MAX_VOCABULARY if kind != "char" else 0,
+        vocab_size=size,
         special_tokens=[PAD, UNKNOWN],
         initial_alphabet=["\n"],
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token=PAD, unk_token=UNKNOWN)
+
+
+def _kind_and_size(kind: str) -> tuple[str, int]:
+    """Return the kind of a tokenizer and the greatest number of its tokens; 0 for characters, which have no merges."""
+    name, colon, size = kind.partition(":")
+    if name not in BOUNDARIES:
+        raise unknown("kind of tokenizer", name, BOUNDARIES)
+    if not colon:
+        return name, 0 if name == "char" else VOCABULARY
+    if name == "char" or not size.isdecimal():
+        raise UsageError(f"a number of tokens may stand behind word and phrase, as in phrase:4096, not {kind!r}")
+    return name, int(size)

@@ -55,9 +55,19 @@ def test_kinds_differ_in_what_they_merge() -> None:
     assert lengths["phrase"] < lengths["word"] < lengths["char"]
 
 
+def test_a_kind_may_say_how_many_tokens() -> None:
+    texts = [f"the goal is at {number}.\n" for number in range(1000)]
+    sizes = {kind: len(build_tokenizer(kind, texts)) for kind in ("phrase", "phrase:512", "phrase:700", "word:40")}
+    assert sizes == {"phrase": 512, "phrase:512": 512, "phrase:700": 700, "word:40": 40}
+
+
 def test_an_unknown_kind_names_the_nearest() -> None:
-    with pytest.raises(UsageError, match="did you mean 'phrase'"):
-        build_tokenizer("phrases", [])
+    for kind in ("phrases", "phrases:600"):
+        with pytest.raises(UsageError, match="did you mean 'phrase'"):
+            build_tokenizer(kind, [])
+    for kind in ("char:600", "phrase:", "phrase:many", "word:-1"):
+        with pytest.raises(UsageError, match=f"as in phrase:4096, not '{kind}'"):
+            build_tokenizer(kind, [])
 
 
 def test_a_tokenizer_is_the_same_each_time_and_tells_itself_apart() -> None:
