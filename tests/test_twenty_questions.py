@@ -8,6 +8,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -654,13 +655,32 @@ def test_expert_reaches_the_best_return_exactly(env_id: str) -> None:
     assert np.mean(returns) == pytest.approx(env.reference.best.value, abs=1e-9)
 
 
+def test_no_player_of_the_mini_game_does_better_than_its_expert() -> None:
+    """The best return by a search over all sets of objects that the answers can leave, whatever is said next."""
+    env = game(IDS[1])
+    splits = [topic.yes for topic in env._book.topics]
+
+    @cache
+    def questions(left: int) -> int:
+        """The fewest questions before the winning guess, summed over the objects that are left."""
+        count = left.bit_count()
+        if count == 1:
+            return 0
+        named = [questions(left ^ 1 << index) for index in env._objects if left >> index & 1]
+        asked = [questions(left & yes) + questions(left & ~yes) for yes in splits if (left & yes) not in (0, left)]
+        return min(count - 1 + min(named), count + min(asked, default=10 * count))
+
+    assert -questions(env._book.objects) / 16 == env.reference.best.value == -3.625
+
+
 def test_the_expert_asks_what_tells_most() -> None:
     topics = (Topic(("one?",), 0b00000001), Topic(("half?",), 0b00001111), Topic(("none?",), 0))
-    book = Book(topics, (), {index: f"guess {index}" for index in range(8)})
+    book = Book(topics, (), {index: f"guess {index}" for index in range(9)})
     assert book.best(0b11111111, set()) == "half?"
     assert book.best(0b11111111, {0b1111}) == "one?"
-    assert book.best(0b11100000, set()) == "guess 5"
-    assert book.best(0b11110000, set()) == "guess 4"  # no topic splits them
+    assert book.best(0b11001111, set()) == "half?"
+    assert book.best(0b00001111, set()) == "guess 0"  # four are named in turn
+    assert book.best(0b111110000, set()) == "guess 4"  # no topic splits them
 
 
 def test_askers_differ_and_all_are_met() -> None:
