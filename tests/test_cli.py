@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -175,16 +176,21 @@ def test_a_closed_pipe_is_no_error() -> None:
 @pytest.mark.slow
 def test_an_interrupt_says_how_to_go_on(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "lmgym", "train", "bc", "--env", ECHO, "--out", str(tmp_path / "x")]
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [*command, "--steps", "100000", "--checkpoint-every", "10"],
         stderr=subprocess.PIPE,
         text=True,
         env=dict(os.environ),
-    )
-    while process.poll() is None and not list(tmp_path.glob("x/checkpoints/step-*")):
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
+        # A shell starts what it runs in the background with interrupts ignored, and children inherit that.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 (no thread runs here)
+    ) as process:
+        try:
+            while process.poll() is None and not list(tmp_path.glob("x/checkpoints/step-*")):
+                time.sleep(0.05)
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == 130
     assert "the same command goes on from the last checkpoint" in said
     assert "Traceback" not in said
