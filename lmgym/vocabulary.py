@@ -15,7 +15,7 @@ BOUNDARIES = {
     "word": r"\n| ?[A-Za-z]+| ?\d| ?[^\sA-Za-z\d]|\s",
     "phrase": r"\n|[^\n]+",
 }
-VOCABULARY = 512
+DEFAULT_SIZE = 512
 
 
 def build_tokenizer(kind: str, texts: Iterable[str]) -> PreTrainedTokenizerFast:
@@ -46,7 +46,7 @@ def _kind_and_size(kind: str) -> tuple[str, int]:
     if name not in BOUNDARIES:
         raise unknown("kind of tokenizer", name, BOUNDARIES)
     if not colon:
-        return name, 0 if name == "char" else VOCABULARY
+        return name, 0 if name == "char" else DEFAULT_SIZE
     if name == "char" or not size.isdecimal():
         raise UsageError(f"a number of tokens may stand behind word and phrase, as in phrase:4096, not {kind!r}")
     return name, int(size)

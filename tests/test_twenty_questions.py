@@ -666,9 +666,9 @@ def test_no_player_of_the_mini_game_does_better_than_its_expert() -> None:
         count = left.bit_count()
         if count == 1:
             return 0
-        named = [questions(left ^ 1 << index) for index in env._objects if left >> index & 1]
+        named = [count - 1 + questions(left ^ 1 << index) for index in env._objects if left >> index & 1]
         asked = [questions(left & yes) + questions(left & ~yes) for yes in splits if (left & yes) not in (0, left)]
-        return min(count - 1 + min(named), count + min(asked, default=10 * count))
+        return min([*named, *(count + rest for rest in asked)])
 
     assert -questions(env._book.objects) / 16 == env.reference.best.value == -3.625
 
