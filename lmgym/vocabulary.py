@@ -14,17 +14,19 @@ BOUNDARIES = {
     "char": r"[\s\S]",
     "word": r"\n| ?[A-Za-z]+| ?\d| ?[^\sA-Za-z\d]|\s",
     "phrase": r"\n|[^\n]+",
+    "template": r"\n|,?\d+|(?:(?!,?\d)[^\n])+",
 }
 DEFAULT_SIZE = 512
 
 
 def build_tokenizer(kind: str, texts: Iterable[str]) -> PreTrainedTokenizerFast:
-    """Train a byte-pair tokenizer of one of three kinds on a game's pieces of text.
+    """Train a byte-pair tokenizer of one of four kinds on a game's pieces of text.
 
     `char`: every character is a token; `word`: merges stay within a word; `phrase`: merges may join a whole
-    line, so that a templated sentence becomes one token. There are 512 tokens at most, or as many as stand behind a
-    colon: `phrase:4096`. The alphabet is that of the texts; other characters become one unknown token. Raises
-    UsageError for another kind.
+    line, so that a templated sentence becomes one token; `template`: likewise, but numbers stand apart and are cut at
+    their commas (`33` and `,600`), so that a price is the same tokens in every sentence. There are 512 tokens at most,
+    or as many as stand behind a colon: `phrase:4096`. The alphabet is that of the texts; other characters become one
+    unknown token. Raises UsageError for another kind.
     """
     name, size = _kind_and_size(kind)
     tokenizer = Tokenizer(models.BPE(unk_token=UNKNOWN))
@@ -48,5 +50,6 @@ def _kind_and_size(kind: str) -> tuple[str, int]:
     if not colon:
         return name, 0 if name == "char" else DEFAULT_SIZE
     if name == "char" or not size.isdecimal():
-        raise UsageError(f"a number of tokens may stand behind word and phrase, as in phrase:4096, not {kind!r}")
+        merging = "word, phrase and template"
+        raise UsageError(f"a number of tokens may stand behind {merging}, as in phrase:4096, not {kind!r}")
     return name, int(size)

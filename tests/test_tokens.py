@@ -55,6 +55,21 @@ def test_kinds_differ_in_what_they_merge() -> None:
     assert lengths["phrase"] < lengths["word"] < lengths["char"]
 
 
+def test_a_number_is_the_same_tokens_wherever_it_stands() -> None:
+    said = ["The BMW truck is ${}.", "${}? That is robbery.", "list ${}, cost $7,200"]
+    texts = [text.format(f"{number},{number % 10}00") + "\n" for number in range(10, 100) for text in said]
+
+    def pieces(kind: str, text: str) -> list[str]:
+        tokenizer = build_tokenizer(f"{kind}:400", texts)
+        return [tokenizer.decode([index]) for index in tokenizer.encode(text)]
+
+    prices = [pieces("template", text.format("33,300")) for text in said]
+    assert prices[0] == ["The BMW truck is $", "33", ",300", "."]
+    assert all(found[found.index("33") + 1] == ",300" for found in prices)
+    assert prices[2][-2:] == ["7", ",200"]
+    assert any("33" not in pieces("phrase", text.format("33,300")) for text in said)
+
+
 def test_a_kind_may_say_how_many_tokens() -> None:
     texts = [f"the goal is at {number}.\n" for number in range(1000)]
     sizes = {kind: len(build_tokenizer(kind, texts)) for kind in ("phrase", "phrase:512", "phrase:700", "word:40")}
