@@ -21,14 +21,16 @@ from lmgym.algorithms import bc
 from lmgym.env import make_env
 from lmgym.envs.maze import MOVES, Maze
 from lmgym.errors import UsageError
-from lmgym.evaluate import evaluate
+from lmgym.evaluate import collect, evaluate
 from lmgym.files import sha256
+from lmgym.losses import cloning
 from lmgym.methods import method_module, methods
 from lmgym.online import RoundsConfig
 from lmgym.policy import Policy
 from lmgym.run import Recipe, opened
 from lmgym.start import ModelConfig
 from lmgym.store import read_episodes
+from lmgym.tokens import TokenDataset
 from lmgym.train import OptimConfig, RowSampler, chosen_precision
 from tests.games import ECHO, Echo
 from tests.test_policy import gpt2_folder
@@ -73,6 +75,33 @@ def metrics(folder: Path) -> list[Mapping[str, Any]]:
 def weights(folder: Path) -> dict[str, str]:
     """A checksum of each file of weights."""
     return {path.name: sha256(path) for path in sorted(folder.glob("*.safetensors"))}
+
+
+def test_a_clone_may_learn_what_the_environment_says(clone: Path, tmp_path: Path) -> None:
+    """Against a loop over tokens: those of the agent count 1, those of the environment as they are weighted."""
+    policy = Policy.from_pretrained(clone)
+    games = list(collect(load_agent("behaviour", ECHO, {}), ECHO, episodes=5, seed=3))
+    batch = TokenDataset(games, policy.codec, policy.view).batch(range(5))
+    said = heard = 0.0
+    for ids, written, filled in zip(batch.ids, batch.action_mask, batch.attention_mask, strict=True):
+        logps = policy.lm(input_ids=ids[None]).logits[0].log_softmax(dim=-1)
+        for place in range(1, int(filled.sum())):
+            nats = -logps[place - 1, ids[place]].item()
+            said, heard = said + nats * bool(written[place]), heard + nats * (not written[place])
+    count = int(batch.action_mask.sum())
+    total, parts = bc.reading(batch, bc.Reader(policy)(batch), 0.25)
+    assert total.item() == pytest.approx((said + 0.25 * heard) / count, rel=1e-5)
+    assert parts["observation_loss"].item() == pytest.approx(heard / count, rel=1e-5)
+    assert bc.reading(batch, bc.Reader(policy)(batch), 0.0)[0].item() == pytest.approx(
+        cloning(batch, policy(batch))[0].item(), rel=1e-5
+    )
+    for weight in (0.0, 1.0):
+        config = dataclasses.replace(quick(bc, steps=100), observation_weight=weight)
+        folder = trained("bc", tmp_path / str(weight), config)
+        _, left = bc.reading(batch, bc.Reader(Policy.from_pretrained(folder))(batch), 1.0)
+        assert (left["observation_loss"] < 0.6 * heard / count) == bool(weight)
+    with pytest.raises(UsageError, match="observation_weight"):
+        bc.Config(observation_weight=-1.0)
 
 
 @pytest.mark.parametrize("method", METHODS)
