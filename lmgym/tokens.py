@@ -7,6 +7,7 @@ to the action. Tokens that a policy sampled are never decoded and encoded again.
 """
 
 import hashlib
+import itertools
 from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -203,6 +204,23 @@ class TokenBatch:
     def part(self, rows: slice | torch.Tensor) -> "TokenBatch":
         """Return some of the rows."""
         return self._each(lambda tensor: tensor[rows])
+
+    def parts(self, count: int) -> list["TokenBatch"]:
+        """Return the rows in `count` parts, each of rows of about one length and no wider than its longest row. Where
+        lengths differ, that is less to compute than the whole."""
+        if count == 1:
+            return [self]
+        order = self.attention_mask.sum(dim=1).argsort(stable=True)
+        edges = [len(order) * part // count for part in range(count + 1)]
+        return [self.part(order[begin:end])._cut_to_longest() for begin, end in itertools.pairwise(edges)]
+
+    def _cut_to_longest(self) -> "TokenBatch":
+        if len(self.ids) == 0:
+            return self
+        width = int(self.attention_mask.sum(dim=1).max())
+        names = ("ids", "attention_mask", "action_mask", "rewards", "not_done", "logprobs")
+        cut: dict[str, Any] = {name: getattr(self, name)[:, :width] for name in names}
+        return replace(self, **cut, columns={name: column[:, :width] for name, column in self.columns.items()})
 
     def _each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> "TokenBatch":
         changed: dict[str, Any] = {name: change(value) for name, value in vars(self).items() if torch.is_tensor(value)}

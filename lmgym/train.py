@@ -42,7 +42,8 @@ class UpdateConfig:
     max_grad_norm: float = 1.0
     """Gradients are scaled down to this global norm."""
     accumulate: int = 1
-    """Parts that a step's rows are computed in, to save memory; the result is the same."""
+    """Parts that a step's rows are computed in, each of rows of about one length, to save memory and, where lengths
+    differ, time; the result is the same."""
     precision: str = "auto"
     """`float32`, `bfloat16` (autocast), or `auto`: bfloat16 on a GPU, and with AMX from 4M parameters up."""
 
@@ -176,11 +177,11 @@ class Learner:
     def backward(self, batch: TokenBatch, loss: Loss) -> dict[str, torch.Tensor]:
         """Add the gradients of a batch and return its metrics, summed over the parts of this process."""
         sums: dict[str, torch.Tensor] = {}
-        size, processes = len(batch.ids), self.accelerator.num_processes
-        edges = [size * part // self.parts for part in range(self.parts + 1)]
+        processes = self.accelerator.num_processes
+        parts = batch.parts(self.parts)
         for turn in range(self._config.accumulate):
             index = turn * processes + self.accelerator.process_index
-            part = batch.part(slice(edges[index], edges[index + 1])).to(self.accelerator.device)
+            part = parts[index].to(self.accelerator.device)
             last = turn == self._config.accumulate - 1
             with nullcontext() if last else self.accelerator.no_sync(self._model):
                 with self.autocast():

@@ -291,3 +291,23 @@ def test_gradients_of_repeated_values_are_summed_in_one_order(shape: tuple[int, 
     assert all(torch.equal(found[0], other) for other in found)
     expected = torch.stack([weights[where == place].sum(dim=0) for place in range(5)])
     torch.testing.assert_close(found[0], expected, rtol=1e-3, atol=1e-3)
+
+
+def test_parts_hold_every_row_once_and_are_no_wider_than_they_must(letters: Codec) -> None:
+    shapes = [[(4, 2)] * count for count in (1, 6, 3, 2, 5, 4, 1)]
+    data = TokenDataset(map(conversation, shapes), letters, View(None, 200, 20))
+    data.columns["place"] = np.arange(len(data.ids), dtype=np.float32)
+    whole = data.batch(range(len(data)))
+    assert whole.parts(1) == [whole]
+    parts = whole.parts(3)
+    assert len({part.ids.shape[1] for part in parts}) == 3
+    for part in parts:
+        assert part.num_actions == whole.num_actions
+        assert part.attention_mask.any(dim=0).all()
+        for name in ("ids", "action_mask", "rewards", "not_done", "logprobs"):
+            assert getattr(part, name).shape == part.attention_mask.shape
+    assert sum(len(part.ids) for part in parts) == len(data)
+    places = torch.cat([part.columns["place"][part.attention_mask] for part in parts])
+    assert places.sort().values.tolist() == list(range(len(data.ids)))
+    tokens = torch.cat([part.ids[part.attention_mask] for part in parts])
+    assert tokens.tolist() == data.ids[places.long().numpy()].tolist()
