@@ -316,6 +316,21 @@ def test_an_entry_that_was_made_otherwise_is_not_taken_for_done(made: Plan) -> N
     making.require_current(job("random"), dataclasses.replace(made, preset=preset(settings=other)))
 
 
+def test_a_setting_that_came_after_an_entry_was_at_its_default(made: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = read_entry(made.entry(job("mc_returns")))
+    recipe = json.loads(json.dumps(entry.recipe))
+    del recipe["settings"]["start"]["observation_weight"]
+    del recipe["settings"]["method"]["optim"]["precision"]
+    monkeypatch.setattr(making, "read_entry", lambda _: dataclasses.replace(entry, recipe=recipe))
+    making.require_current(job("mc_returns"), made)
+    other = {ECHO: {**SETTINGS, "bc": {**QUICK, "observation_weight": 1.0}}}
+    with pytest.raises(UsageError, match="other settings"):
+        making.require_current(job("mc_returns"), dataclasses.replace(made, preset=preset(settings=other)))
+    recipe["settings"]["method"]["gone"] = 1
+    with pytest.raises(UsageError, match="other settings"):
+        making.require_current(job("mc_returns"), made)
+
+
 def test_estimates_come_from_entries_of_the_same_preset(made: Plan) -> None:
     known = estimates(made, [job("bc", 1), job("ppo")], [made.entries])
     seconds = read_entry(made.entry(job("bc"))).recipe["made"]["seconds"]
