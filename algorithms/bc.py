@@ -38,8 +38,8 @@ class Config:
     optim: OptimConfig = field(default_factory=OptimConfig)
     """The optimizer."""
     observation_weight: float = 0.0
-    """Weight of a token of the environment beside one of the agent; more than 0 helps models trained from scratch to
-    heed what they are told."""
+    """Weight of a token of the environment beside one of the agent; 1 can help a model trained from scratch to heed
+    what it is told."""
 
     def __post_init__(self) -> None:
         require_number("observation_weight", self.observation_weight)
