@@ -37,12 +37,13 @@ class Config:
     """The language model."""
     optim: OptimConfig = field(default_factory=OptimConfig)
     """The optimizer."""
-    observation_weight: float = 0.0
+    observation_weight: float | None = None
     """Weight of a token of the environment beside one of the agent; 1 can help a model trained from scratch to heed
-    what it is told."""
+    what it is told. Such tokens are context only if left out."""
 
     def __post_init__(self) -> None:
-        require_number("observation_weight", self.observation_weight)
+        if self.observation_weight is not None:
+            require_number("observation_weight", self.observation_weight)
 
 
 class Reader(torch.nn.Module):

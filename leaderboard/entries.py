@@ -337,9 +337,9 @@ def same_recipe(one: Mapping[str, Any], other: Mapping[str, Any]) -> str | None:
     if one["kind"] == "submitted":
         names += ["decoding"]  # nobody tuned it for each seed
     for name in names:
-        if _said(one[name]) != _said(other[name]):
+        if without_none(one[name]) != without_none(other[name]):
             return name
-    return None if _said(_comparable_settings(one)) == _said(_comparable_settings(other)) else "settings"
+    return None if without_none(_comparable_settings(one)) == without_none(_comparable_settings(other)) else "settings"
 
 
 def _comparable_settings(recipe: Mapping[str, Any]) -> dict[str, Any]:
@@ -353,11 +353,11 @@ def _comparable_settings(recipe: Mapping[str, Any]) -> dict[str, Any]:
     return settings
 
 
-def _said(value: Any) -> Any:
+def without_none(value: Any) -> Any:
     """Return a value without what is None in it: older recipes do not name settings that came later."""
     if not isinstance(value, Mapping):
         return value
-    return {name: _said(inner) for name, inner in value.items() if inner is not None}
+    return {name: without_none(inner) for name, inner in value.items() if inner is not None}
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:

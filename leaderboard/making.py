@@ -25,7 +25,7 @@ from lmgym.evaluate import default_episodes, evaluate
 from lmgym.files import read_json, sha256, write_json
 from lmgym.inspection import look
 from lmgym.journal import Journal
-from lmgym.leaderboard.entries import EpisodeLine, Replay, read_entry, three_games, write_entry
+from lmgym.leaderboard.entries import EpisodeLine, Replay, read_entry, three_games, without_none, write_entry
 from lmgym.leaderboard.presets import Job, Preset, Task
 from lmgym.leaderboard.references import EVALUATION_SEED, fingerprint
 from lmgym.leaderboard.suites import AGENT_KINDS, GREEDY
@@ -75,31 +75,13 @@ def require_current(job: Job, plan: Plan) -> None:
     count = default_episodes(contract_of(task.env_id, task.env_kwargs), plan.preset.evaluation_episodes, task.env_id)
     differences = {
         "another version of its game": recipe["game"]["fingerprint"] != fingerprint(task.env_id, task.env_kwargs),
-        "other settings": _settings_now(recipe["settings"], job) != json.loads(json.dumps(settings_of(job, plan))),
+        "other settings": without_none(recipe["settings"])
+        != without_none(json.loads(json.dumps(settings_of(job, plan)))),
         "another number of games": recipe["evaluation"]["episodes"] != count,
     }
     for what, differs in differences.items():
         if differs:
             raise UsageError(f"{folder} was made with {what}; remove it to make it again, or choose another --out")
-
-
-def _settings_now(recorded: Mapping[str, Any], job: Job) -> dict[str, Any]:
-    """Return the settings in an entry's recipe as one of today writes them: a setting that has come since then was at
-    its default, which changes nothing."""
-    settings, learner = dict(recorded), job.learner
-    for name, learned in (("method", learner), ("start", learner.start)):
-        if settings.get(name) is not None and learned is not None:
-            defaults = dataclasses.asdict(method_module(learned.agent).Config())
-            defaults.pop("init", None)
-            settings[name] = _filled(settings[name], json.loads(json.dumps(defaults)))
-    return settings
-
-
-def _filled(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        name: _filled(value, defaults.get(name) or {}) if isinstance(value, dict) else value
-        for name, value in {**defaults, **values}.items()
-    }
 
 
 def make(job: Job, plan: Plan) -> None:
