@@ -49,10 +49,10 @@ class Run:
     def run(self) -> int:
         from lmgym.leaderboard.entries import read_entry
         from lmgym.leaderboard.estimates import estimates
-        from lmgym.leaderboard.making import Plan, require_current
+        from lmgym.leaderboard.making import require_current
         from lmgym.leaderboard.matrix import failures
         from lmgym.leaderboard.matrix import run as run_matrix
-        from lmgym.leaderboard.presets import jobs_of, load_preset
+        from lmgym.leaderboard.presets import Plan, jobs_of, load_preset
         from lmgym.leaderboard.shown import print_plan, print_results
         from lmgym.progress import console
 

@@ -7,8 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from lmgym.leaderboard.entries import RECIPE
-from lmgym.leaderboard.making import Plan
-from lmgym.leaderboard.presets import Job
+from lmgym.leaderboard.presets import Job, Plan
 
 
 def estimates(plan: Plan, jobs: Sequence[Job], folders: Iterable[Path]) -> dict[Job, float]:

@@ -8,26 +8,21 @@ import contextlib
 import dataclasses
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from lmgym import provenance
 from lmgym.agents import load_agent
+from lmgym.commands import set_threads
 from lmgym.decoding import Decoding
 from lmgym.env import contract_of
-from lmgym.episode import Episode
 from lmgym.errors import UsageError
-from lmgym.evaluate import default_episodes, evaluate
+from lmgym.evaluate import default_episodes
 from lmgym.files import read_json, sha256, write_json
-from lmgym.inspection import look
-from lmgym.journal import Journal
-from lmgym.leaderboard.entries import EpisodeLine, Replay, read_entry, three_games, without_none, write_entry
-from lmgym.leaderboard.presets import Job, Preset, Task
-from lmgym.leaderboard.references import EVALUATION_SEED, fingerprint
+from lmgym.leaderboard.entries import read_entry, without_none, write_entry
+from lmgym.leaderboard.playing import described, play
+from lmgym.leaderboard.presets import Job, Plan, Task
+from lmgym.leaderboard.references import fingerprint
 from lmgym.leaderboard.suites import AGENT_KINDS, GREEDY
 from lmgym.methods import method_module
 from lmgym.play import PolicyAgent
@@ -41,29 +36,6 @@ from lmgym.tune import grid, tune, tuned_decoding, tuning_episodes
 
 # Agents sample as published; what playing greedily is worth, `GREEDY` shows.
 TEMPERATURES = (1.0,)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Where entries are made, and with what. `out` holds the work, `entries` the results."""
-
-    preset: Preset
-    out: Path
-    entries: Path
-    threads: int
-
-    def entry(self, job: Job) -> Path:
-        """Return the folder of the entry that a job makes."""
-        return self.entries / job.name
-
-    def run(self, job: Job) -> Path:
-        """Return the folder of a job's training. Those of one game lie side by side and share what they can."""
-        return run_folder(self.out, job)
-
-
-def run_folder(out: Path, job: Job) -> Path:
-    """Return the folder of a job's training below that of the work."""
-    return out / "runs" / job.task.name / f"{job.learner.agent}-seed-{job.seed}"
 
 
 def require_current(job: Job, plan: Plan) -> None:
@@ -86,7 +58,7 @@ def require_current(job: Job, plan: Plan) -> None:
 
 def make(job: Job, plan: Plan) -> None:
     """Make an entry, unless it is there."""
-    torch.set_num_threads(plan.threads)
+    set_threads(plan.threads)
     if plan.entry(job).exists():
         return
     folder = None
@@ -175,46 +147,6 @@ def stages(folder: Path) -> dict[str, float]:
     return found
 
 
-@dataclass(frozen=True)
-class Played:
-    """An official evaluation: its games, three of them recorded, and how long it took."""
-
-    lines: list[EpisodeLine]
-    replays: list[Replay]
-    seconds: float
-    usage: Mapping[str, float]
-
-
-def play(agent: Agent, task: Task, episodes: int | None, journal: Journal | None = None) -> Played:
-    """Play the official evaluation games, `episodes` of them (the game's own number if None), but those that are in
-    the journal already."""
-    count = default_episodes(contract_of(task.env_id, task.env_kwargs), episodes, task.env_id)
-    games: list[Episode] = []
-    begun = time.perf_counter()
-    with progress("evaluate", count) as bar:
-
-        def seen(episode: Episode) -> None:
-            games.append(episode)
-            bar.advance()
-
-        result = evaluate(
-            agent,
-            task.env_id,
-            env_kwargs=task.env_kwargs,
-            episodes=count,
-            seed=EVALUATION_SEED,
-            watch=seen,
-            journal=journal,
-        )
-    seconds = time.perf_counter() - begun
-    lines = [EpisodeLine.of(game) for game in games]
-    replays = [
-        Replay.of(rank, place, games[place], look(agent, games[place]) if isinstance(agent, PolicyAgent) else None)
-        for rank, place in three_games(lines)
-    ]
-    return Played(lines, replays, seconds, result.usage)
-
-
 def write(job: Job, plan: Plan, folder: Path | None) -> None:
     """Evaluate a job's agent, trained in `folder` or scripted, and write its entry."""
     task = job.task
@@ -241,44 +173,6 @@ def write(job: Job, plan: Plan, folder: Path | None) -> None:
     recipe["made"]["seconds"] |= cost.get("seconds", {})
     recipe["made"]["trained_by"] = cost.get("trained_by")
     write_entry(plan.entry(job), recipe, played.lines, played.replays, curve_of(folder))
-
-
-def described(task: Task, agent: Agent, played: Played, *, title: str) -> dict[str, Any]:
-    """Return what a recipe says of an evaluation, with nothing about a training."""
-    decoding = getattr(agent, "decoding", None)
-    policy = getattr(agent, "policy", None)
-    return {
-        "task": task.name,
-        "game": {
-            "env_id": task.env_id,
-            "env_kwargs": task.env_kwargs,
-            "fingerprint": fingerprint(task.env_id, task.env_kwargs),
-        },
-        "title": title,
-        "preset": None,
-        "settings": {},
-        "decoding": None if decoding is None else dataclasses.asdict(decoding),
-        "trials": [],
-        "evaluation": {"episodes": len(played.lines), "seed": EVALUATION_SEED},
-        "parameters": None if policy is None else policy.num_parameters,
-        "policy": None,
-        "tokens": 0,
-        "games": 0,
-        "made": made(played.seconds),
-    }
-
-
-def made(evaluating: float) -> dict[str, Any]:
-    """Return what varies between repeats of the same work."""
-    return {
-        **provenance.code(),
-        **provenance.environment(),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "date": time.strftime("%Y-%m-%d", time.gmtime()),
-        "seconds": {"evaluate": round(evaluating, 1)},
-        "threads": torch.get_num_threads(),
-        "peak_memory_mib": provenance.peak_memory_mib(),
-    }
 
 
 def settings_of(job: Job, plan: Plan) -> dict[str, Any]:

@@ -22,8 +22,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from lmgym.errors import UsageError
 from lmgym.files import locked, write_json
-from lmgym.leaderboard.making import Plan, make
-from lmgym.leaderboard.presets import Job
+from lmgym.leaderboard.making import make
+from lmgym.leaderboard.presets import Job, Plan
 from lmgym.progress import console, reported_to
 from lmgym.rollout import described as described_error
 

@@ -218,3 +218,26 @@ def _has(task: Task, agent: str) -> bool:
     env = make_env(task.env_id, task.env_kwargs)
     env.close()
     return agent == "random" or plays_itself(env, agent)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Where entries are made, and with what. `out` holds the work, `entries` the results."""
+
+    preset: Preset
+    out: Path
+    entries: Path
+    threads: int
+
+    def entry(self, job: Job) -> Path:
+        """Return the folder of the entry that a job makes."""
+        return self.entries / job.name
+
+    def run(self, job: Job) -> Path:
+        """Return the folder of a job's training. Those of one game lie side by side and share what they can."""
+        return run_folder(self.out, job)
+
+
+def run_folder(out: Path, job: Job) -> Path:
+    """Return the folder of a job's training below that of the work."""
+    return out / "runs" / job.task.name / f"{job.learner.agent}-seed-{job.seed}"

@@ -6,8 +6,7 @@ from rich.table import Table
 
 from lmgym.env import contract_of
 from lmgym.leaderboard.entries import Entry
-from lmgym.leaderboard.making import Plan
-from lmgym.leaderboard.presets import Job
+from lmgym.leaderboard.presets import Job, Plan
 from lmgym.leaderboard.published import published_row
 from lmgym.leaderboard.stats import summarise
 from lmgym.leaderboard.suites import BESIDE, METHODS

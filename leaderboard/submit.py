@@ -11,7 +11,7 @@ from lmgym.commands import policy_checksum, settings_of
 from lmgym.errors import UsageError
 from lmgym.journal import journal
 from lmgym.leaderboard.entries import Entry, file_name, write_entry
-from lmgym.leaderboard.making import described, play
+from lmgym.leaderboard.playing import described, play
 from lmgym.leaderboard.presets import Task
 from lmgym.leaderboard.references import EVALUATION_SEED, fingerprint
 from lmgym.leaderboard.suites import TAKEN

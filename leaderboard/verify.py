@@ -12,8 +12,8 @@ from lmgym.commands import policy_checksum
 from lmgym.errors import UsageError
 from lmgym.files import write_json
 from lmgym.leaderboard.entries import Entry, EpisodeLine, read_entry, same_recipe
-from lmgym.leaderboard.making import Plan, make, play, run_folder
-from lmgym.leaderboard.presets import Job, Preset, Task
+from lmgym.leaderboard.playing import play
+from lmgym.leaderboard.presets import Job, Plan, Preset, Task, run_folder
 from lmgym.leaderboard.references import fingerprint
 from lmgym.leaderboard.suites import START
 from lmgym.rollout import Agent
@@ -120,6 +120,8 @@ def preset_of(entry: Entry) -> Preset:
 
 
 def _made_again(entry: Entry, out: Path) -> Entry:
+    from lmgym.leaderboard.making import make
+
     _require_own_folder(entry, out)
     plan = Plan(preset_of(entry), out, out / "entries", threads=entry.recipe["made"]["threads"])
     job = _job(entry)

@@ -56,6 +56,15 @@ def environment() -> dict[str, Any]:
     }
 
 
+def computing() -> dict[str, Any]:
+    """Return the GPU, None where there is none, and the number of processor threads that PyTorch computes with."""
+    torch = sys.modules.get("torch")  # an agent without a model leaves it unloaded and plays on one thread
+    if torch is None:
+        return {"gpu": None, "threads": 1}
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return {"gpu": gpu, "threads": torch.get_num_threads()}
+
+
 def processor() -> str | None:
     """Return the name of the processor, None where the system does not tell."""
     try:

@@ -8,8 +8,8 @@ import pytest
 from lmgym.env import contract_of
 from lmgym.leaderboard import page, references, table
 from lmgym.leaderboard.entries import RECIPE, find_entries
-from lmgym.leaderboard.making import Plan, require_current
-from lmgym.leaderboard.presets import Job, load_preset
+from lmgym.leaderboard.making import require_current
+from lmgym.leaderboard.presets import Job, Plan, load_preset
 from lmgym.leaderboard.verify import task_of
 
 CODE = ("lmgym", "algorithms", "envs")

@@ -36,9 +36,8 @@ from lmgym.leaderboard.entries import (
     write_entry,
 )
 from lmgym.leaderboard.estimates import estimates
-from lmgym.leaderboard.making import Plan
 from lmgym.leaderboard.matrix import run
-from lmgym.leaderboard.presets import Job, Preset, Task, jobs_of, load_preset
+from lmgym.leaderboard.presets import Job, Plan, Preset, Task, jobs_of, load_preset
 from lmgym.leaderboard.submit import submit
 from lmgym.leaderboard.suites import GREEDY, SUITES
 from lmgym.policy import Policy

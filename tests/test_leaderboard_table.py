@@ -196,7 +196,8 @@ def test_an_entry_that_a_killed_process_left_unfinished_is_no_entry(entries: Pat
     assert len(list(find_entries(entries))) == 6 * 3 + 3 + 1 + 2
 
 
-def test_tables_are_made_without_torch() -> None:
-    code = "import sys, lmgym.leaderboard.table, lmgym.leaderboard.references\nprint('torch' in sys.modules)"
+def test_tables_and_entries_of_agents_without_a_model_are_made_without_torch() -> None:
+    modules = ("lmgym.leaderboard.table", "lmgym.leaderboard.submit", "lmgym.leaderboard.verify")
+    code = f"import sys, {', '.join(modules)}\nprint('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
