@@ -12,6 +12,7 @@ from lmgym.env import contract_of
 from lmgym.policy import MAX_TOKENS, Policy
 from lmgym.tokens import View
 from lmgym.vocabulary import build_tokenizer
+from tests import warm
 from tests.newcomer import prepare
 
 torch.set_num_threads(1)  # several test processes share few cores
@@ -50,7 +51,14 @@ def root() -> Path:
     return Path(__file__).parent.parent
 
 
+@pytest.fixture(scope="session")
+def warm_server() -> Iterator[str]:
+    """The address of a process that runs commands; see `tests.warm`."""
+    with warm.server() as address:
+        yield address
+
+
 @pytest.fixture
-def newcomer(root: Path, tmp_path: Path) -> Path:
+def newcomer(root: Path, tmp_path: Path, warm_server: str) -> Path:
     """The folder of somebody who has just installed lmgym; see `tests.newcomer`."""
-    return prepare(tmp_path, root)
+    return prepare(tmp_path, root, warm_server)

@@ -4,13 +4,16 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import sysconfig
 import venv
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-PROGRAMS = {"lmgym": "lmgym", "pip": "pip", "transformers": "transformers.cli.transformers"}
+from tests import warm
+
+PROGRAMS = {"pip": "pip", "transformers": "transformers.cli.transformers"}
 FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```", flags=re.MULTILINE | re.DOTALL)
 
 
@@ -34,17 +37,19 @@ def commands(page: Path) -> list[str]:
     return [line for line in lines if line]
 
 
-def prepare(home: Path, root: Path) -> Path:
+def prepare(home: Path, root: Path, server: str) -> Path:
     """Put the examples and an environment into `home` in which lmgym and pip work without network, but nothing of the
-    examples is installed. Returns `home`."""
+    examples is installed. `lmgym` is run by the server of `tests.warm`. Returns `home`."""
     shutil.copytree(root / "examples", home / "examples", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
     venv.create(home / "venv", with_pip=False)
     site = next((home / "venv").glob("lib/python*/site-packages"))
     # The packages of this environment, lmgym's dependencies among them, and lmgym itself from where it is tested.
     (site / "installed.pth").write_text(f"{root}\n{sysconfig.get_paths()['purelib']}\n", encoding="utf-8")
-    for program, module in PROGRAMS.items():
+    launched = {program: f'"{home}/venv/bin/python" -m {module}' for program, module in PROGRAMS.items()}
+    launched["lmgym"] = f'"{sys.executable}" -IS "{warm.__file__}" run "{server}" "{home}/venv"'
+    for program, command in launched.items():
         launcher = home / "venv" / "bin" / program
-        launcher.write_text(f'#!/bin/sh\nexec "{home}/venv/bin/python" -m {module} "$@"\n', encoding="utf-8")
+        launcher.write_text(f'#!/bin/sh\nexec {command} "$@"\n', encoding="utf-8")
         launcher.chmod(0o755)
     return home
 
