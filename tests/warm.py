@@ -1,7 +1,7 @@
 """A process that has imported the large packages lmgym stands on and forks one for each command of a page.
 
-torch and transformers cost a command five seconds, and pages have about fifty. What is lmgym's is imported by each
-command anew, as by a process of its own.
+torch and transformers cost a command four seconds of processor time, and pages have about fifty. What is lmgym's is
+imported by each command anew, as by a process of its own.
 
     python warm.py serve ADDRESS                answers until it is ended; prints a line when it can
     python warm.py run ADDRESS VENV [WORD ...]  runs `lmgym WORD ...` there: with the environment, folder and streams of
