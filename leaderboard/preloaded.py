@@ -5,6 +5,7 @@ from importlib import import_module
 
 import gymnasium
 
+import lmgym.inspection  # imported late elsewhere: agents without a model need no torch
 import lmgym.leaderboard.making  # noqa: F401
 from lmgym import provenance
 from lmgym.methods import method_module, methods

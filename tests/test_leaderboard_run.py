@@ -579,6 +579,7 @@ def test_what_entries_need_is_there_before_the_first_begins() -> None:
         "from lmgym.methods import methods\n"
         "assert provenance.commit.cache_info().currsize == 1\n"
         "assert {f'lmgym.algorithms.{name}' for name in methods()} <= set(sys.modules)\n"
+        "assert {'lmgym.inspection', 'lmgym.play'} <= set(sys.modules)\n"
         "assert {'lmgym.envs.maze', 'lmgym.envs.textnav', 'lmgym.envs.wordle'} <= set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
