@@ -66,8 +66,8 @@ class TextEnv(gymnasium.Env[str, str]):
     """After how many actions the game ends by itself, for one that is registered without `max_episode_steps`."""
 
     tokenizer: str = "word"
-    """The kind of tokenizer that suits a model trained from scratch: `char`, `word`, `phrase` or `template`, with a
-    number of tokens behind it where 512 are too few (`phrase:4096`)."""
+    """The kind of tokenizer that suits a model trained from scratch: `char`, `word`, `phrase`, `template` or `rows`,
+    with a number of tokens behind it where 512 are too few (`phrase:4096`)."""
 
     data_episodes: int = 1000
     """Number of episodes of the default offline data set."""

@@ -40,8 +40,8 @@ class ModelConfig:
     """A preset trained from scratch (0.1M, 0.3M, 1M, 5M, 20M), or a pretrained causal LM by folder or name;
     the game's own preset if left out."""
     tokenizer: str | None = None
-    """For a preset: `char`, `word`, `phrase` or `template`, of 512 tokens at most or of as many as are named
-    (`phrase:4096`); the game's own kind if left out."""
+    """For a preset: `char`, `word`, `phrase`, `template` or `rows`, of 512 tokens at most or of as many as are
+    named (`phrase:4096`); the game's own kind if left out."""
     download: bool = False
     """Allow a pretrained model to come from the network."""
     lora_rank: int | None = None

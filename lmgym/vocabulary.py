@@ -15,18 +15,21 @@ BOUNDARIES = {
     "word": r"\n| ?[A-Za-z]+| ?\d| ?[^\sA-Za-z\d]|\s",
     "phrase": r"\n|[^\n]+",
     "template": r"\n|,?\d+|(?:(?!,?\d)[^\n])+",
+    "rows": r"\n|[^/\n]+/ ?|(?<=/ )[^/\n]+?(?=  |\n|$)|(?:  +[^\d\s])+  +|\S ?| +",
 }
 DEFAULT_SIZE = 512
 
 
 def build_tokenizer(kind: str, texts: Iterable[str]) -> PreTrainedTokenizerFast:
-    """Train a byte-pair tokenizer of one of four kinds on a game's pieces of text.
+    """Train a byte-pair tokenizer of one of five kinds on a game's pieces of text.
 
     `char`: every character is a token; `word`: merges stay within a word; `phrase`: merges may join a whole
     line, so that a templated sentence becomes one token; `template`: likewise, but numbers stand apart and are cut at
-    their commas (`33` and `,600`), so that a price is the same tokens in every sentence. There are 512 tokens at most,
-    or as many as stand behind a colon: `phrase:4096`. The alphabet is that of the texts; other characters become one
-    unknown token. Raises UsageError for another kind.
+    their commas (`33` and `,600`), so that a price is the same tokens in every sentence; `rows`: merges stay within
+    what slashes part, as the ranks of a board in FEN, so that a row is one token in the same place whatever the others
+    hold, and all else is single characters. There are 512 tokens at most, or as many as stand behind a colon:
+    `phrase:4096`. The alphabet is that of the texts; other characters become one unknown token. Raises UsageError for
+    another kind.
     """
     name, size = _kind_and_size(kind)
     tokenizer = Tokenizer(models.BPE(unk_token=UNKNOWN))
@@ -50,6 +53,6 @@ def _kind_and_size(kind: str) -> tuple[str, int]:
     if not colon:
         return name, 0 if name == "char" else DEFAULT_SIZE
     if name == "char" or not size.isdecimal():
-        merging = "word, phrase and template"
+        merging = "word, phrase, template and rows"
         raise UsageError(f"a number of tokens may stand behind {merging}, as in phrase:4096, not {kind!r}")
     return name, int(size)

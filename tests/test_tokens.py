@@ -70,6 +70,23 @@ def test_a_number_is_the_same_tokens_wherever_it_stands() -> None:
     assert any("33" not in pieces("phrase", text.format("33,300")) for text in said)
 
 
+def test_a_row_of_a_board_is_one_token_in_its_place() -> None:
+    boards = [" / ".join(["8"] * rank + ["3 k 4", "5 R 2"] + ["8"] * (6 - rank)) for rank in range(7)]
+    texts = [f"{board}   w   -   -   {count}   1 0\n" for board in boards for count in range(9)] + ["R h 7 #\n"] * 3
+
+    def pieces(kind: str, text: str) -> list[str]:
+        tokenizer = build_tokenizer(kind, texts)
+        return [tokenizer.decode([index]) for index in tokenizer.encode(text)]
+
+    for rank, board in enumerate(boards):
+        found = pieces("rows", board + "   w   -   -   3   1 0")
+        assert [piece.rstrip(" /") for piece in found[:8]] == board.split(" / ")
+        assert found[rank : rank + 2] == ["3 k 4 / ", "5 R 2 / " if rank < 6 else "5 R 2"]
+        assert found[8:] == ["   w   -   -   ", "3 ", "  ", "1 ", "0"]
+    assert pieces("rows", "R h 7 #") == ["R ", "h ", "7 ", "#"]
+    assert len(pieces("phrase", boards[3])) < 8
+
+
 def test_a_kind_may_say_how_many_tokens() -> None:
     texts = [f"the goal is at {number}.\n" for number in range(1000)]
     sizes = {kind: len(build_tokenizer(kind, texts)) for kind in ("phrase", "phrase:512", "phrase:700", "word:40")}
