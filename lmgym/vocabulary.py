@@ -26,8 +26,9 @@ def build_tokenizer(kind: str, texts: Iterable[str]) -> PreTrainedTokenizerFast:
     `char`: every character is a token; `word`: merges stay within a word; `phrase`: merges may join a whole
     line, so that a templated sentence becomes one token; `template`: likewise, but numbers stand apart and are cut at
     their commas (`33` and `,600`), so that a price is the same tokens in every sentence; `rows`: merges stay within
-    what slashes part, as the ranks of a board in FEN, so that a row is one token in the same place whatever the others
-    hold, and all else is single characters. There are 512 tokens at most, or as many as stand behind a colon:
+    what slashes with a space behind them part, as the ranks of a board in spaced FEN, so that a row is one token
+    in the same place whatever the others hold; a run of widely spaced marks is one piece, and all else is single
+    characters. There are 512 tokens at most, or as many as stand behind a colon:
     `phrase:4096`. The alphabet is that of the texts; other characters become one unknown token. Raises UsageError for
     another kind.
     """

@@ -55,36 +55,34 @@ def test_kinds_differ_in_what_they_merge() -> None:
     assert lengths["phrase"] < lengths["word"] < lengths["char"]
 
 
+def pieces(kind: str, texts: list[str], text: str) -> list[str]:
+    """What a text is cut into by a tokenizer made of `texts`."""
+    tokenizer = build_tokenizer(kind, texts)
+    return [tokenizer.decode([index]) for index in tokenizer.encode(text)]
+
+
 def test_a_number_is_the_same_tokens_wherever_it_stands() -> None:
     said = ["The BMW truck is ${}.", "${}? That is robbery.", "list ${}, cost $7,200"]
     texts = [text.format(f"{number},{number % 10}00") + "\n" for number in range(10, 100) for text in said]
 
-    def pieces(kind: str, text: str) -> list[str]:
-        tokenizer = build_tokenizer(f"{kind}:400", texts)
-        return [tokenizer.decode([index]) for index in tokenizer.encode(text)]
-
-    prices = [pieces("template", text.format("33,300")) for text in said]
+    prices = [pieces("template:400", texts, text.format("33,300")) for text in said]
     assert prices[0] == ["The BMW truck is $", "33", ",300", "."]
     assert all(found[found.index("33") + 1] == ",300" for found in prices)
     assert prices[2][-2:] == ["7", ",200"]
-    assert any("33" not in pieces("phrase", text.format("33,300")) for text in said)
+    assert any("33" not in pieces("phrase:400", texts, text.format("33,300")) for text in said)
 
 
 def test_a_row_of_a_board_is_one_token_in_its_place() -> None:
     boards = [" / ".join(["8"] * rank + ["3 k 4", "5 R 2"] + ["8"] * (6 - rank)) for rank in range(7)]
     texts = [f"{board}   w   -   -   {count}   1 0\n" for board in boards for count in range(9)] + ["R h 7 #\n"] * 3
 
-    def pieces(kind: str, text: str) -> list[str]:
-        tokenizer = build_tokenizer(kind, texts)
-        return [tokenizer.decode([index]) for index in tokenizer.encode(text)]
-
     for rank, board in enumerate(boards):
-        found = pieces("rows", board + "   w   -   -   3   1 0")
+        found = pieces("rows", texts, board + "   w   -   -   3   1 0")
         assert [piece.rstrip(" /") for piece in found[:8]] == board.split(" / ")
         assert found[rank : rank + 2] == ["3 k 4 / ", "5 R 2 / " if rank < 6 else "5 R 2"]
         assert found[8:] == ["   w   -   -   ", "3 ", "  ", "1 ", "0"]
-    assert pieces("rows", "R h 7 #") == ["R ", "h ", "7 ", "#"]
-    assert len(pieces("phrase", boards[3])) < 8
+    assert pieces("rows", texts, "R h 7 #") == ["R ", "h ", "7 ", "#"]
+    assert len(pieces("phrase", texts, boards[3])) < 8
 
 
 def test_a_kind_may_say_how_many_tokens() -> None:
