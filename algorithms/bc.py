@@ -9,6 +9,10 @@ side's mean. Where those are learned as well, as in the pretraining of any langu
 
     loss = (sum over action tokens of nats + observation_weight * sum over all other tokens of nats) / action tokens
 
+A player who heeds what he is told one time in three shows little of how it is done. The games that went best show
+more: whoever won has, at the latest with the last action, done what the conversation asked for. `best_first` learns
+from those alone at first (a curriculum, Bengio et al. 2009), then from all; what is cloned in the end is all the data.
+
 Left out of the released version: its weight decay and parameter scaling of the optimizer, and a learning rate
 that had decayed after the first step.
 """
@@ -20,13 +24,14 @@ from functools import partial
 import torch
 from torch.nn import functional
 
-from lmgym.errors import require_number
+from lmgym.errors import UsageError, require_number
 from lmgym.losses import cloning
 from lmgym.policy import Outputs, Policy
 from lmgym.run import Run
+from lmgym.selection import best_episodes, require_keep
 from lmgym.start import ModelConfig, new_policy, offline_episodes
 from lmgym.tokens import TokenBatch, TokenDataset
-from lmgym.train import OptimConfig, fit
+from lmgym.train import OptimConfig, Stage, fit
 
 
 @dataclass(frozen=True)
@@ -41,9 +46,24 @@ class Config:
     """Weight of a token of the environment beside one of the agent; 1 can help a model trained from scratch to heed
     what it is told. Such tokens are context only if left out."""
 
+    best_first: str | None = None
+    """The first steps learn from the best episodes alone: `success`, or the share to keep, such as 0.2. All steps learn
+    from all episodes if left out."""
+    best_first_steps: int | None = None
+    """How many steps those are; half of all if left out."""
+
     def __post_init__(self) -> None:
         if self.observation_weight is not None:
             require_number("observation_weight", self.observation_weight)
+        if self.best_first is not None:
+            require_keep(self.best_first, "best_first")
+            if self.best_first_steps is not None and not 0 < self.best_first_steps < self.optim.steps:
+                raise UsageError(
+                    f"best_first_steps is 1 or more and less than the {self.optim.steps} steps of the whole training, "
+                    f"not {self.best_first_steps}"
+                )
+        elif self.best_first_steps is not None:
+            raise UsageError("best_first_steps is for best_first: say which episodes are the best, too")
 
 
 class Reader(torch.nn.Module):
@@ -80,8 +100,13 @@ def train(run: Run, config: Config) -> None:
     episodes = offline_episodes(run)
     policy = new_policy(run, config.lm, episodes)
     data = TokenDataset(episodes, policy.codec, policy.view)
+    first = None
+    if config.best_first is not None:
+        kept = best_episodes(episodes, config.best_first, run.recipe.seed)
+        run.note(episodes_first=len(kept), episodes=len(episodes))
+        first = Stage(TokenDataset(kept, policy.codec, policy.view), config.best_first_steps or config.optim.steps // 2)
     if config.observation_weight:
-        fit(run, Reader(policy), data, partial(reading, weight=config.observation_weight), config.optim)
+        fit(run, Reader(policy), data, partial(reading, weight=config.observation_weight), config.optim, first=first)
     else:
-        fit(run, policy, data, cloning, config.optim)
+        fit(run, policy, data, cloning, config.optim, first=first)
     run.finish(policy)

@@ -8,14 +8,14 @@ from lmgym.episode import Episode
 from lmgym.errors import UsageError
 
 
-def require_keep(keep: str) -> None:
-    """Raise UsageError unless `keep` is `success` or a share above 0 and up to 1."""
+def require_keep(keep: str, name: str = "keep") -> None:
+    """Raise UsageError, with the setting's name, unless `keep` is `success` or a share above 0 and up to 1."""
     try:
         sound = keep == "success" or 0 < float(keep) <= 1
     except ValueError:
         sound = False
     if not sound:
-        raise UsageError(f"--keep is success or a share above 0 and up to 1, not {keep!r}")
+        raise UsageError(f"--{name.replace('_', '-')} is success or a share above 0 and up to 1, not {keep!r}")
 
 
 def best_episodes(episodes: Sequence[Episode], keep: str, seed: int) -> list[Episode]:

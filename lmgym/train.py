@@ -7,7 +7,7 @@ from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -102,6 +102,31 @@ class RowSampler:
             if epoch not in self._orders:
                 self._orders[epoch] = np.random.default_rng([self._seed, epoch]).permutation(self.rows)
         return np.concatenate([self._orders[epoch][places[places // count == epoch] % count] for epoch in epochs])
+
+
+class Stage(NamedTuple):
+    """What a training learns from in its first `steps`, before it learns from all its data."""
+
+    data: TokenDataset
+    steps: int
+
+
+class Curriculum:
+    """The batch of each step: of `first`, where there is one, for its steps, then of `data`."""
+
+    def __init__(self, learner: "Learner", data: TokenDataset, first: Stage | None, seed: int) -> None:
+        stages = [(0, data)] if first is None else [(0, first.data), (first.steps, data)]
+        self._stages: list[tuple[int, TokenDataset, RowSampler]] = []
+        for begin, source in stages:
+            rows = source.rows_with_actions()
+            if len(rows) == 0:
+                raise UsageError("the data hold no action to learn from")
+            self._stages.append((begin, source, RowSampler(rows, learner.rows_per_step(source, rows), seed)))
+
+    def batch(self, step: int) -> TokenBatch:
+        """Return the batch of a step, counted from 0."""
+        begin, source, sampler = next(stage for stage in reversed(self._stages) if stage[0] <= step)
+        return source.batch(sampler.rows_of(step - begin))
 
 
 def learning_rate(step: int, config: OptimConfig) -> float:
@@ -218,22 +243,20 @@ def fit(
     loss: Loss,
     config: OptimConfig,
     after_step: Callable[[], None] | None = None,
+    first: Stage | None = None,
 ) -> None:
     """Minimise `loss(batch, module(batch))` over the rows of `data`, from the latest checkpoint on. `after_step` is
-    called after each step."""
-    rows = data.rows_with_actions()
-    if len(rows) == 0:
-        raise UsageError("the data hold no action to learn from")
+    called after each step; the first steps learn from `first` instead, where it is given."""
     learner = Learner(run, module, config)
-    sampler = RowSampler(rows, learner.rows_per_step(data, rows), run.recipe.seed)
-    first = learner.state["step"]
-    if first > config.steps:
-        raise UsageError(f"{run.folder / 'checkpoints'} is at step {first}, beyond the last, {config.steps}")
+    curriculum = Curriculum(learner, data, first, run.recipe.seed)
+    begin = learner.state["step"]
+    if begin > config.steps:
+        raise UsageError(f"{run.folder / 'checkpoints'} is at step {begin}, beyond the last, {config.steps}")
     accelerator = learner.accelerator
-    bars = progress(run.recipe.method, config.steps, first, show=accelerator.is_main_process)
-    with bars as bar, closing(StepLog(run, first, accelerator)) as log:
-        for step in range(first, config.steps):
-            batch, rate = data.batch(sampler.rows_of(step)), learning_rate(step, config)
+    bars = progress(run.recipe.method, config.steps, begin, show=accelerator.is_main_process)
+    with bars as bar, closing(StepLog(run, begin, accelerator)) as log:
+        for step in range(begin, config.steps):
+            batch, rate = curriculum.batch(step), learning_rate(step, config)
             with seeded(run.recipe.seed, step, accelerator.process_index):
                 sums = learner.backward(batch, loss)
             sums |= learner.update(rate)

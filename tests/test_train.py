@@ -31,7 +31,7 @@ from lmgym.run import Recipe, opened
 from lmgym.start import ModelConfig
 from lmgym.store import read_episodes
 from lmgym.tokens import TokenDataset
-from lmgym.train import OptimConfig, RowSampler, chosen_precision
+from lmgym.train import Curriculum, Learner, OptimConfig, RowSampler, Stage, chosen_precision
 from tests.games import ECHO, Echo
 from tests.test_policy import gpt2_folder
 
@@ -123,10 +123,13 @@ def test_every_method_learns_the_tiny_game_and_repeats(method: str, tmp_path: Pa
 def test_every_method_goes_on_where_it_was_stopped(
     method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clone: Path
 ) -> None:
+    goes_on_where_it_was_stopped(method, quick(method_module(method), clone), tmp_path, monkeypatch)
+
+
+def goes_on_where_it_was_stopped(method: str, config: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import lmgym.train as loop
 
-    module = method_module(method)
-    whole = trained(method, tmp_path / "whole", quick(module, clone))
+    whole = trained(method, tmp_path / "whole", config)
     save, calls = loop.save_checkpoint, []
 
     def save_twice_then_die(*arguments: Any) -> None:
@@ -137,14 +140,61 @@ def test_every_method_goes_on_where_it_was_stopped(
 
     monkeypatch.setattr(loop, "save_checkpoint", save_twice_then_die)
     with pytest.raises(KeyboardInterrupt):
-        trained(method, tmp_path / "cut", quick(module, clone))
+        trained(method, tmp_path / "cut", config)
     monkeypatch.setattr(loop, "save_checkpoint", save)
     with pytest.raises(UsageError, match="has not finished"):
         Policy.from_pretrained(tmp_path / "cut")
-    cut = trained(method, tmp_path / "cut", quick(module, clone))
+    cut = trained(method, tmp_path / "cut", config)
     assert metrics(cut) == metrics(whole)
     assert weights(cut) == weights(whole)
     assert not (cut / "checkpoints").exists()
+
+
+def test_a_clone_may_learn_the_best_games_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is stopped in its first stage (step 50 of 120) and goes on into the second."""
+    config = dataclasses.replace(quick(bc), best_first="0.25", best_first_steps=120)
+    goes_on_where_it_was_stopped("bc", config, tmp_path, monkeypatch)
+    notes = json.loads((tmp_path / "whole" / "run.json").read_text())
+    assert notes["episodes_first"] == round(0.25 * notes["episodes"]) > 0
+    plain = trained("bc", tmp_path / "plain", quick(bc))
+    assert weights(plain) != weights(tmp_path / "whole")
+    # The best games of noisy players are nearly without noise; what is cloned in the end is as noisy as all of them.
+    losses = {line["step"]: line["loss"] for line in metrics(tmp_path / "whole")}
+    in_the_end = {line["step"]: line["loss"] for line in metrics(plain)}[200]
+    assert losses[120] < 0.7 * in_the_end
+    assert losses[200] == pytest.approx(in_the_end, rel=0.15)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"best_first": "best"}, "--best-first is success or a share"),
+        ({"best_first_steps": 10}, "best_first_steps is for best_first"),
+        ({"best_first": "success", "best_first_steps": 600}, "less than the 600 steps"),
+    ],
+)
+def test_contradictory_stages_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        bc.Config(**settings)
+
+
+def test_a_curriculum_is_one_data_set_after_the_other(clone: Path, tmp_path: Path) -> None:
+    policy = Policy.from_pretrained(clone)
+    games = list(collect(load_agent("behaviour", ECHO, {}), ECHO, episodes=40, seed=3))
+    few, all_of_them = (TokenDataset(part, policy.codec, policy.view) for part in (games[:10], games))
+    recipe = Recipe("bc", ECHO, {}, 0, None, {})
+    with opened(tmp_path / "run", recipe) as run:
+        learner = Learner(run, policy, OptimConfig(batch_tokens=40))
+        staged = Curriculum(learner, all_of_them, Stage(few, 7), seed=5)
+        whole = Curriculum(learner, all_of_them, None, seed=5)
+    samplers = [
+        RowSampler(data.rows_with_actions(), learner.rows_per_step(data, data.rows_with_actions()), 5)
+        for data in (few, all_of_them)
+    ]
+    for step in (0, 6, 7, 20):
+        source, sampler, since = (few, samplers[0], step) if step < 7 else (all_of_them, samplers[1], step - 7)
+        assert torch.equal(staged.batch(step).ids, source.batch(sampler.rows_of(since)).ids)
+        assert torch.equal(whole.batch(step).ids, all_of_them.batch(samplers[1].rows_of(step)).ids)
 
 
 def test_dropout_of_a_pretrained_model_repeats_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
