@@ -13,6 +13,7 @@ from lmgym.errors import UsageError, unknown
 from lmgym.evaluate import evaluation_starts
 from lmgym.leaderboard import published, stats
 from lmgym.leaderboard.entries import KINDS, Entry, same_recipe, task_name
+from lmgym.leaderboard.gaps import FILE, Gap
 from lmgym.leaderboard.published import Published
 from lmgym.leaderboard.references import EVALUATION_SEED, TaskReference, stored_reference
 from lmgym.leaderboard.suites import AGENT_KINDS, BESIDE, METHODS, START, SUITES, TAKEN, TITLES
@@ -102,12 +103,14 @@ class Row:
 
 @dataclass(frozen=True)
 class Board:
-    """A suite. `columns` are agents: methods, submitted agents, scripted players; `titles` what people call them."""
+    """A suite. `columns` are agents: methods, submitted agents, scripted players; `titles` what people call them.
+    `gaps`: by task, why cells of its row are empty, where somebody has said so."""
 
     suite: str
     rows: tuple[Row, ...]
     columns: tuple[str, ...]
     titles: Mapping[str, str]
+    gaps: Mapping[str, Gap]
 
     @property
     def missing(self) -> list[tuple[str, str]]:
@@ -128,16 +131,17 @@ def board(entries: Iterable[Entry], suite: str) -> Board:
     return _boards(entries, [suite])[suite]
 
 
-def boards(entries: Iterable[Entry]) -> dict[str, Board]:
+def boards(entries: Iterable[Entry], gaps: Mapping[str, Gap] | None = None) -> dict[str, Board]:
     """Make the boards of all suites from all entries; those of games that are in no suite are left out.
 
     Raises UsageError, with the folders, where an entry was made with another version of its game, where the entries of
-    a cell differ in more than their seed, and where an agent takes the name of another kind of agent.
+    a cell differ in more than their seed, and where an agent takes the name of another kind of agent; and where `gaps`
+    explain empty cells of a row that has none.
     """
-    return _boards(entries, list(SUITES))
+    return _boards(entries, list(SUITES), gaps or {})
 
 
-def _boards(entries: Iterable[Entry], suites: Sequence[str]) -> dict[str, Board]:
+def _boards(entries: Iterable[Entry], suites: Sequence[str], gaps: Mapping[str, Gap] | None = None) -> dict[str, Board]:
     found: dict[str, dict[str, list[Entry]]] = {task: {} for suite in suites for task in SUITES[suite]}
     for entry in entries:
         if entry.task in found:
@@ -146,16 +150,20 @@ def _boards(entries: Iterable[Entry], suites: Sequence[str]) -> dict[str, Board]
             _require_own_name(entry)
             found[entry.task].setdefault(entry.agent, []).append(entry)
     rows = {task: _row(task, agents) for task, agents in found.items()}
-    return {suite: _board(suite, [rows[task] for task in SUITES[suite]]) for suite in suites}
+    return {suite: _board(suite, [rows[task] for task in SUITES[suite]], gaps or {}) for suite in suites}
 
 
-def _board(suite: str, rows: Sequence[Row]) -> Board:
+def _board(suite: str, rows: Sequence[Row], gaps: Mapping[str, Gap]) -> Board:
     others: dict[str, dict[str, str]] = {kind: {} for kind in KINDS}
     for cell in (cell for row in rows for cell in row.cells.values()):
         others[cell.kind].setdefault(cell.agent, cell.title)
     found = {kind: {name: titles[name] for name in sorted(titles)} for kind, titles in others.items()}
     titles = {**METHODS, **found["method"], **found["submitted"], **BESIDE}
-    return Board(suite, tuple(rows), tuple(titles), titles)
+    own = {row.task: gaps[row.task] for row in rows if row.task in gaps}
+    made = Board(suite, tuple(rows), tuple(titles), titles, own)
+    for task in set(own) - {task for task, _ in made.missing}:
+        raise UsageError(f"{FILE} says why cells of {task} are empty, and none is; remove what it says of {task}")
+    return made
 
 
 def _require_same_game(entry: Entry, reference: TaskReference) -> None:

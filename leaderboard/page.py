@@ -20,6 +20,7 @@ from lmgym.leaderboard import figures
 from lmgym.leaderboard.board import Board, Cell, Row, agent_title, boards
 from lmgym.leaderboard.entries import Entry, find_entries
 from lmgym.leaderboard.entry_page import learning_panel, values_of
+from lmgym.leaderboard.gaps import Gap, find_gaps
 from lmgym.scores import Interval, Reference
 
 ASSETS = Path(__file__).with_name("site_assets")
@@ -33,7 +34,7 @@ _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufdd0
 def page(entries_dir: Path, out_dir: Path) -> list[Path]:
     """Write the site of all entries below `entries_dir`, remove the pages of entries that are no more, and return the
     written files. Raises UsageError as `find_entries` and `board`; nothing is written then."""
-    files = {out_dir / name: text for name, text in site(_entries(entries_dir)).items()}
+    files = {out_dir / name: text for name, text in site(_entries(entries_dir), find_gaps(entries_dir)).items()}
     if out_dir.exists() and not out_dir.is_dir():
         raise UsageError(f"{out_dir} is a file; name a folder for the site")
     for path, text in files.items():
@@ -48,15 +49,15 @@ def page(entries_dir: Path, out_dir: Path) -> list[Path]:
 def check(entries_dir: Path, out_dir: Path) -> list[str]:
     """Return the names of the files of a site that are missing, differ from what `page` would write, or are left from
     entries that are no more; none if the site is what it should be. Raises UsageError as `page`."""
-    files = {out_dir / name: text for name, text in site(_entries(entries_dir)).items()}
+    files = {out_dir / name: text for name, text in site(_entries(entries_dir), find_gaps(entries_dir)).items()}
     stale = [path for path, text in files.items() if not path.is_file() or path.read_bytes() != text.encode()]
     stale += [path for path in _pages(out_dir) if path not in files]
     return sorted(str(path) for path in stale)
 
 
-def site(entries: Sequence[Entry]) -> dict[str, str]:
+def site(entries: Sequence[Entry], gaps: Mapping[str, Gap]) -> dict[str, str]:
     """Return the text of every file of the site, by its name below the site's folder."""
-    suites = list(boards(entries).values())
+    suites = list(boards(entries, gaps).values())
     templates = _templates()
     files = {"index.html": _index(templates, suites, entries)}
     files |= {f"assets/{name}": _asset(name) for name in SHARED}
@@ -159,9 +160,8 @@ def _summary(one: Board) -> str:
         return "There are no entries of this suite yet. Make some with: lmgym leaderboard run"
     games = sum(len(entry.episodes) for cell in cells for entry in cell.entries)
     missing = len(one.missing)
-    empty = (
-        f" {missing} {'cells are' if missing > 1 else 'cell is'} empty: nobody has made them yet." if missing else ""
-    )
+    reason = "the list below says why." if one.gaps else "nobody has made them yet."
+    empty = f" {missing} {'cells are' if missing > 1 else 'cell is'} empty: {reason}" if missing else ""
     few = sum(cell.num_seeds < 3 for cell in cells if cell.competes)
     seeds = f" {few} {'cells have' if few > 1 else 'cell has'} fewer than three training seeds." if few else ""
     return f"{len(cells)} cells from {games:,} evaluation games.{empty}{seeds}"

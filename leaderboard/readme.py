@@ -105,6 +105,9 @@ def _suite(board: Board) -> list[str]:
     if orders:
         parts.append(f"Order, against the published one: {', '.join(orders)}.\n")
     parts.append(_missing(board) + "\n")
+    if board.gaps:
+        parts += [f"- **{TITLES[task]}.** {gap.why} To fill it: {gap.takes}" for task, gap in board.gaps.items()]
+        parts.append("")
     return parts
 
 

@@ -18,6 +18,7 @@ from lmgym.errors import UsageError
 from lmgym.files import replacing
 from lmgym.leaderboard.board import Board, Cell, Row, boards
 from lmgym.leaderboard.entries import Entry, find_entries
+from lmgym.leaderboard.gaps import find_gaps
 from lmgym.leaderboard.latex import latex
 from lmgym.leaderboard.readme import failed, published_score, readme
 from lmgym.leaderboard.suites import BESIDE
@@ -31,7 +32,7 @@ def table(entries: Path = ENTRIES, out: Path = OUT) -> int:
     """Write the tables of all entries and print them. Returns the exit status. Raises UsageError where an entry is
     damaged, edited or stale, and where a cell's entries do not belong together."""
     found = _entries(entries, out)
-    made = boards(found)
+    made = boards(found, find_gaps(entries))
     for name, text in rendered(made, found).items():
         with replacing(out / name) as partial:
             partial.write_text(text, encoding="utf-8", newline="")
@@ -45,7 +46,7 @@ def table(entries: Path = ENTRIES, out: Path = OUT) -> int:
 def check(entries: Path = ENTRIES, out: Path = OUT) -> list[str]:
     """Return the names of the files that `table` would change."""
     found = _entries(entries, out)
-    files = {out / name: text for name, text in rendered(boards(found), found).items()}
+    files = {out / name: text for name, text in rendered(boards(found, find_gaps(entries)), found).items()}
     return [str(path) for path, text in files.items() if not path.is_file() or path.read_bytes() != text.encode()]
 
 
