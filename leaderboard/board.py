@@ -13,7 +13,7 @@ from lmgym.errors import UsageError, unknown
 from lmgym.evaluate import evaluation_starts
 from lmgym.leaderboard import published, stats
 from lmgym.leaderboard.entries import KINDS, Entry, same_recipe, task_name
-from lmgym.leaderboard.gaps import FILE, Gap
+from lmgym.leaderboard.gaps import Gap
 from lmgym.leaderboard.published import Published
 from lmgym.leaderboard.references import EVALUATION_SEED, TaskReference, stored_reference
 from lmgym.leaderboard.suites import AGENT_KINDS, BESIDE, METHODS, START, SUITES, TAKEN, TITLES
@@ -104,7 +104,7 @@ class Row:
 @dataclass(frozen=True)
 class Board:
     """A suite. `columns` are agents: methods, submitted agents, scripted players; `titles` what people call them.
-    `gaps`: by task, why cells of its row are empty, where somebody has said so."""
+    `gaps`: by task, why cells of its row are empty, where cells are and somebody has said why."""
 
     suite: str
     rows: tuple[Row, ...]
@@ -135,8 +135,8 @@ def boards(entries: Iterable[Entry], gaps: Mapping[str, Gap] | None = None) -> d
     """Make the boards of all suites from all entries; those of games that are in no suite are left out.
 
     Raises UsageError, with the folders, where an entry was made with another version of its game, where the entries of
-    a cell differ in more than their seed, and where an agent takes the name of another kind of agent; and where `gaps`
-    explain empty cells of a row that has none.
+    a cell differ in more than their seed, and where an agent takes the name of another kind of agent. What `gaps` say
+    of a row without empty cells is left out.
     """
     return _boards(entries, list(SUITES), gaps or {})
 
@@ -159,11 +159,8 @@ def _board(suite: str, rows: Sequence[Row], gaps: Mapping[str, Gap]) -> Board:
         others[cell.kind].setdefault(cell.agent, cell.title)
     found = {kind: {name: titles[name] for name in sorted(titles)} for kind, titles in others.items()}
     titles = {**METHODS, **found["method"], **found["submitted"], **BESIDE}
-    own = {row.task: gaps[row.task] for row in rows if row.task in gaps}
-    made = Board(suite, tuple(rows), tuple(titles), titles, own)
-    for task in set(own) - {task for task, _ in made.missing}:
-        raise UsageError(f"{FILE} says why cells of {task} are empty, and none is; remove what it says of {task}")
-    return made
+    made = Board(suite, tuple(rows), tuple(titles), titles, {})
+    return replace(made, gaps={task: gaps[task] for task, _ in made.missing if task in gaps})
 
 
 def _require_same_game(entry: Entry, reference: TaskReference) -> None:

@@ -160,7 +160,8 @@ def _summary(one: Board) -> str:
         return "There are no entries of this suite yet. Make some with: lmgym leaderboard run"
     games = sum(len(entry.episodes) for cell in cells for entry in cell.entries)
     missing = len(one.missing)
-    reason = "the list below says why." if one.gaps else "nobody has made them yet."
+    explained = all(task in one.gaps for task, _ in one.missing)
+    reason = "the list below says why." if explained else "nobody has made them yet."
     empty = f" {missing} {'cells are' if missing > 1 else 'cell is'} empty: {reason}" if missing else ""
     few = sum(cell.num_seeds < 3 for cell in cells if cell.competes)
     seeds = f" {few} {'cells have' if few > 1 else 'cell has'} fewer than three training seeds." if few else ""

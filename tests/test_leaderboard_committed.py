@@ -7,7 +7,9 @@ import pytest
 
 from lmgym.env import contract_of
 from lmgym.leaderboard import page, references, table
+from lmgym.leaderboard.board import boards
 from lmgym.leaderboard.entries import RECIPE, find_entries
+from lmgym.leaderboard.gaps import find_gaps
 from lmgym.leaderboard.making import require_current
 from lmgym.leaderboard.presets import Job, Plan, load_preset
 from lmgym.leaderboard.verify import task_of
@@ -30,6 +32,12 @@ def test_every_entry_is_whole_and_nothing_made_from_them_is_stale(root: Path) ->
             # A run that was begun with other code is another method, though its settings are the same.
             for commit in made["trained_by"].split(", "):
                 assert is_same_code(root, commit, made["commit"]), f"{entry.folder} was trained by other code"
+
+
+def test_of_every_row_that_is_not_complete_it_is_said_why(root: Path) -> None:
+    folder = root / "leaderboard" / "entries"
+    missing = {task for board in boards(find_entries(folder)).values() for task, _ in board.missing}
+    assert set(find_gaps(folder)) == missing
 
 
 def is_same_code(root: Path, one: str, other: str) -> bool:
