@@ -55,7 +55,7 @@ FIELDS: dict[str, type | tuple[type, ...]] = {
     "tokens": int,  # that training read, the clone's included
     "games": int,  # that training played
     "command": str,  # that makes this entry
-    "made": dict,  # lmgym, commit, packages, hardware, threads, date, seconds by stage, peak_memory_mib
+    "made": dict,  # lmgym, commit, packages, hardware, threads, instructions, date, seconds by stage, peak_memory_mib
     "files": dict,  # checksums by name
     "checksum": str,
 }

@@ -57,12 +57,17 @@ def environment() -> dict[str, Any]:
 
 
 def computing() -> dict[str, Any]:
-    """Return the GPU, None where there is none, and the number of processor threads that PyTorch computes with."""
+    """Return the GPU, None where there is none, and the number of processor threads and the vector instructions that
+    PyTorch computes with, on which the last digits depend."""
     torch = sys.modules.get("torch")  # an agent without a model leaves it unloaded and plays on one thread
     if torch is None:
-        return {"gpu": None, "threads": 1}
+        return {"gpu": None, "threads": 1, "instructions": None}
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    return {"gpu": gpu, "threads": torch.get_num_threads()}
+    return {
+        "gpu": gpu,
+        "threads": torch.get_num_threads(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+    }
 
 
 def processor() -> str | None:
