@@ -105,8 +105,7 @@ def train(run: Run, config: Config) -> None:
         kept = best_episodes(episodes, config.best_first, run.recipe.seed)
         run.note(episodes_first=len(kept), episodes=len(episodes))
         first = Stage(TokenDataset(kept, policy.codec, policy.view), config.best_first_steps or config.optim.steps // 2)
-    if config.observation_weight:
-        fit(run, Reader(policy), data, partial(reading, weight=config.observation_weight), config.optim, first=first)
-    else:
-        fit(run, policy, data, cloning, config.optim, first=first)
+    weight = config.observation_weight
+    module, loss = (Reader(policy), partial(reading, weight=weight)) if weight else (policy, cloning)
+    fit(run, module, data, loss, config.optim, first=first)
     run.finish(policy)

@@ -16,7 +16,7 @@ from lmgym.leaderboard.entries import KINDS, Entry, same_recipe, task_name
 from lmgym.leaderboard.gaps import Gap
 from lmgym.leaderboard.published import Published
 from lmgym.leaderboard.references import EVALUATION_SEED, TaskReference, stored_reference
-from lmgym.leaderboard.suites import AGENT_KINDS, BESIDE, METHODS, START, SUITES, TAKEN, TITLES
+from lmgym.leaderboard.suites import AGENT_KINDS, BESIDE, EXPECTED, METHODS, START, SUITES, TAKEN, TITLES
 from lmgym.scores import Interval, Reference
 
 # Of the bootstrap. Fixed, so that the same entries give the same board.
@@ -115,8 +115,7 @@ class Board:
     @property
     def missing(self) -> list[tuple[str, str]]:
         """Task and agent of the cells that are empty though everybody expects them; submitted agents may choose."""
-        expected = [*METHODS, *BESIDE]
-        return [(row.task, agent) for row in self.rows for agent in expected if agent not in row.cells]
+        return [(row.task, agent) for row in self.rows for agent in EXPECTED if agent not in row.cells]
 
 
 def agent_title(entry: Entry) -> str:
@@ -128,7 +127,7 @@ def board(entries: Iterable[Entry], suite: str) -> Board:
     """Make the board of one suite, `full` or `mini`, as `boards`. Raises UsageError for another, too."""
     if suite not in SUITES:
         raise unknown("suite", suite, SUITES)
-    return _boards(entries, [suite])[suite]
+    return _boards(entries, [suite], {})[suite]
 
 
 def boards(entries: Iterable[Entry], gaps: Mapping[str, Gap] | None = None) -> dict[str, Board]:
@@ -141,7 +140,7 @@ def boards(entries: Iterable[Entry], gaps: Mapping[str, Gap] | None = None) -> d
     return _boards(entries, list(SUITES), gaps or {})
 
 
-def _boards(entries: Iterable[Entry], suites: Sequence[str], gaps: Mapping[str, Gap] | None = None) -> dict[str, Board]:
+def _boards(entries: Iterable[Entry], suites: Sequence[str], gaps: Mapping[str, Gap]) -> dict[str, Board]:
     found: dict[str, dict[str, list[Entry]]] = {task: {} for suite in suites for task in SUITES[suite]}
     for entry in entries:
         if entry.task in found:
@@ -150,7 +149,7 @@ def _boards(entries: Iterable[Entry], suites: Sequence[str], gaps: Mapping[str, 
             _require_own_name(entry)
             found[entry.task].setdefault(entry.agent, []).append(entry)
     rows = {task: _row(task, agents) for task, agents in found.items()}
-    return {suite: _board(suite, [rows[task] for task in SUITES[suite]], gaps or {}) for suite in suites}
+    return {suite: _board(suite, [rows[task] for task in SUITES[suite]], gaps) for suite in suites}
 
 
 def _board(suite: str, rows: Sequence[Row], gaps: Mapping[str, Gap]) -> Board:
@@ -159,8 +158,8 @@ def _board(suite: str, rows: Sequence[Row], gaps: Mapping[str, Gap]) -> Board:
         others[cell.kind].setdefault(cell.agent, cell.title)
     found = {kind: {name: titles[name] for name in sorted(titles)} for kind, titles in others.items()}
     titles = {**METHODS, **found["method"], **found["submitted"], **BESIDE}
-    made = Board(suite, tuple(rows), tuple(titles), titles, {})
-    return replace(made, gaps={task: gaps[task] for task, _ in made.missing if task in gaps})
+    own = {row.task: gaps[row.task] for row in rows if row.task in gaps and not row.cells.keys() >= set(EXPECTED)}
+    return Board(suite, tuple(rows), tuple(titles), titles, own)
 
 
 def _require_same_game(entry: Entry, reference: TaskReference) -> None:

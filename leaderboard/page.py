@@ -34,7 +34,7 @@ _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufdd0
 def page(entries_dir: Path, out_dir: Path) -> list[Path]:
     """Write the site of all entries below `entries_dir`, remove the pages of entries that are no more, and return the
     written files. Raises UsageError as `find_entries` and `board`; nothing is written then."""
-    files = {out_dir / name: text for name, text in site(_entries(entries_dir), find_gaps(entries_dir)).items()}
+    files = _files(entries_dir, out_dir)
     if out_dir.exists() and not out_dir.is_dir():
         raise UsageError(f"{out_dir} is a file; name a folder for the site")
     for path, text in files.items():
@@ -49,10 +49,15 @@ def page(entries_dir: Path, out_dir: Path) -> list[Path]:
 def check(entries_dir: Path, out_dir: Path) -> list[str]:
     """Return the names of the files of a site that are missing, differ from what `page` would write, or are left from
     entries that are no more; none if the site is what it should be. Raises UsageError as `page`."""
-    files = {out_dir / name: text for name, text in site(_entries(entries_dir), find_gaps(entries_dir)).items()}
+    files = _files(entries_dir, out_dir)
     stale = [path for path, text in files.items() if not path.is_file() or path.read_bytes() != text.encode()]
     stale += [path for path in _pages(out_dir) if path not in files]
     return sorted(str(path) for path in stale)
+
+
+def _files(entries_dir: Path, out_dir: Path) -> dict[Path, str]:
+    texts = site(_entries(entries_dir), find_gaps(entries_dir))
+    return {out_dir / name: text for name, text in texts.items()}
 
 
 def site(entries: Sequence[Entry], gaps: Mapping[str, Gap]) -> dict[str, str]:

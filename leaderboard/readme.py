@@ -7,7 +7,7 @@ from rich.cells import cell_len
 from lmgym.leaderboard.board import Board, Cell, Row
 from lmgym.leaderboard.entries import Entry
 from lmgym.leaderboard.published import Published
-from lmgym.leaderboard.suites import BESIDE, METHODS, TITLES
+from lmgym.leaderboard.suites import BESIDE, EXPECTED, METHODS, TITLES
 from lmgym.scores import Interval, Score
 
 SUITES = {
@@ -157,7 +157,7 @@ def published_score(published: Published, mark: str = "†") -> str:
 
 def _missing(board: Board) -> str:
     """Return in words which cells are empty: whole rows first, then by agent."""
-    total = len(board.rows) * len([*METHODS, *BESIDE])
+    total = len(board.rows) * len(EXPECTED)
     if not board.missing:
         return f"All {total} cells are filled."
     bare = [row.task for row in board.rows if not row.cells]

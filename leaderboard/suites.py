@@ -46,6 +46,9 @@ GREEDY = "bc_greedy"
 # They stand beside the others for comparison and do not compete.
 BESIDE = {"random": "random", "behaviour": "data", GREEDY: "greedy BC", "expert": "expert"}
 
+# The agents whose cells everybody expects in every row; submitted ones may choose.
+EXPECTED = (*METHODS, *BESIDE)
+
 # What the recipes of agents with these names say.
 AGENT_KINDS = {**dict.fromkeys(METHODS, "method"), **dict.fromkeys(SCRIPTED, "scripted"), GREEDY: "control"}
 

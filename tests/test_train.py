@@ -199,26 +199,14 @@ def test_a_curriculum_is_one_data_set_after_the_other(clone: Path, tmp_path: Pat
 
 def test_dropout_of_a_pretrained_model_repeats_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Dropout is drawn by seed and step, so that neither a repeat nor a stop changes a number."""
-    import lmgym.train as loop
-
     config = quick(bc, steps=20, checkpoint_every=10)
     config = dataclasses.replace(config, lm=ModelConfig(model=str(gpt2_folder(tmp_path / "gpt2"))))
     state = torch.random.get_rng_state()
     first, again = (metrics(trained("bc", tmp_path / name, config)) for name in ("a", "b"))
     assert torch.equal(state, torch.random.get_rng_state())
     assert first == again
-    save = loop.save_checkpoint
-
-    def die_at_the_end(*arguments: Any) -> None:
-        if arguments[1] == 20:
-            raise KeyboardInterrupt
-        save(*arguments)
-
-    monkeypatch.setattr(loop, "save_checkpoint", die_at_the_end)
-    with pytest.raises(KeyboardInterrupt):
-        trained("bc", tmp_path / "cut", config)
-    monkeypatch.setattr(loop, "save_checkpoint", save)
-    assert metrics(trained("bc", tmp_path / "cut", config)) == first
+    goes_on_where_it_was_stopped("bc", config, tmp_path, monkeypatch)  # at its last step
+    assert metrics(tmp_path / "cut") == first
 
 
 @pytest.mark.parametrize(
